@@ -1,0 +1,195 @@
+"""The `validate` stage: is this data fit to train on? The one door to Great Expectations.
+
+    python -m flows.expectations RECIPE
+
+Facts of every image, the recipe's contract over them as a Great Expectations checkpoint, a report
+to read, a verdict. It ends with 0, or with 3 and a line for each expectation that failed.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flows.contract import Clause, class_counts, clauses, contract_table
+from flows.data_docs import CHECKS, CONTRACT, offline_pages
+from flows.settings import QUIET, workspace
+from gan.durable import write_atomically, write_json
+from gan.errors import ContractError, GanmillError, SourceError
+from gan.image.facts import FACTS, VERDICT, collect, write_facts
+from gan.image.report import Finding, Verdict, data_report
+from gan.paths import Layout
+from gan.recipe import ContractSpec, load_recipe
+
+_SITE = Path("gx/uncommitted/data_docs/local_site")  # in a file context's project folder
+_PAGES = (
+    (CHECKS, "Data Docs: what Great Expectations observed"),
+    (CONTRACT, "Data Docs: the contract"),
+)
+
+
+@dataclass(frozen=True)
+class ContractOutcome:
+    """What became of one validation.
+
+    Attributes:
+        success: Whether the data meet the contract.
+        images: Number of images that were looked at.
+        accepted: Number of images that training may see.
+        failed: One plain sentence for each expectation that failed.
+        report: The page to read.
+    """
+
+    success: bool
+    images: int
+    accepted: int
+    failed: list[str]
+    report: Path
+
+
+def validate(layout: Layout, recipe: str, workers: int | None = None) -> ContractOutcome:
+    """Look at every image of a recipe and hold the contract over them; write facts and report.
+
+    Raises:
+        RecipeError: There is no such recipe.
+        SourceError: Nothing was ingested.
+        DamagedError: The shards are not what was ingested.
+    """
+    data = load_recipe(layout.params, recipe).data
+    raw, facts, report = layout.raw(recipe), layout.facts(recipe), layout.data_report(recipe)
+    (facts / VERDICT).unlink(missing_ok=True)
+    frame = collect(raw, workers, data.background, data.contract.min_side_px)
+    if frame.empty:
+        raise SourceError(f"{raw}: holds no image. Run: ganmill run {recipe}")
+    write_facts(facts / FACTS, frame)
+    findings, pages = check(frame, data.contract)
+    verdict = _verdict(frame, findings)
+    shutil.rmtree(report, ignore_errors=True)
+    for name, page in pages.items():
+        write_atomically(report / name, page.encode())
+    write_json(facts / VERDICT, asdict(verdict))
+    page = data_report(recipe, raw, frame, verdict, _PAGES)
+    write_atomically(report / "index.html", page.encode())
+    failed = [finding.says for finding in findings if not finding.success]
+    return ContractOutcome(
+        verdict.success, verdict.images, verdict.accepted, failed, report / "index.html"
+    )
+
+
+def check(facts: pd.DataFrame, contract: ContractSpec) -> tuple[list[Finding], dict[str, str]]:
+    """Run the contract over a table of facts with Great Expectations.
+
+    Returns:
+        The findings in the contract's order, and the pages of Data Docs by file name.
+
+    Raises:
+        GanmillError: Great Expectations answered fewer expectations than it was asked.
+    """
+    wanted = clauses(contract, facts)
+    with tempfile.TemporaryDirectory(prefix="ganmill-docs-") as project:
+        answers = _checkpoint(contract_table(facts), wanted, Path(project))
+        pages = offline_pages(Path(project) / _SITE)
+    if set(answers) != {clause.name for clause in wanted}:
+        raise GanmillError("Great Expectations left expectations unanswered. Install it again.")
+    return [_finding(clause, answers[clause.name]) for clause in wanted], pages
+
+
+def _checkpoint(table: pd.DataFrame, wanted: Sequence[Clause], project: Path) -> dict[str, Any]:
+    """Return each expectation's validation result by name; Data Docs lie at `_SITE` then."""
+    os.environ["GX_ANALYTICS_ENABLED"] = QUIET["GX_ANALYTICS_ENABLED"]  # read at import
+    import great_expectations as gx  # noqa: PLC0415  # 4 to 8 seconds
+    from great_expectations import expectations  # noqa: PLC0415
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction  # noqa: PLC0415
+    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
+
+    context = gx.get_context(mode="file", project_root_dir=project)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    batch = (
+        context.data_sources.add_pandas("images")
+        .add_dataframe_asset("facts")
+        .add_batch_definition_whole_dataframe("all")
+    )
+    suite = gx.ExpectationSuite(
+        name="data contract",
+        expectations=[
+            getattr(expectations, clause.kind)(**clause.arguments, meta={"name": clause.name})
+            for clause in wanted
+        ],
+    )
+    definition = gx.ValidationDefinition(
+        name="data contract", data=batch, suite=context.suites.add(suite)
+    )
+    checkpoint = gx.Checkpoint(
+        name="data contract",
+        validation_definitions=[context.validation_definitions.add(definition)],
+        actions=[UpdateDataDocsAction(name="docs")],
+        result_format={"result_format": "SUMMARY", "unexpected_index_column_names": ["key"]},
+    )
+    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
+    results = [result for run in outcome.run_results.values() for result in run.results]
+    asked = [(result.expectation_config, result) for result in results]
+    return {config.meta["name"]: result for config, result in asked if config and config.meta}
+
+
+def _finding(clause: Clause, answer: Any) -> Finding:
+    """Translate one validation result; one that could not be evaluated has failed."""
+    result = answer.result or {}
+    value = result.get("observed_value", result.get("unexpected_count"))
+    observed = None if value is None or pd.isna(value) else float(value)
+    says = clause.says(observed)
+    if observed is None:
+        says = f"{clause.name} could not be evaluated: there is nothing to measure."
+    return Finding(
+        clause.name, bool(answer.success) and observed is not None, observed, clause.wanted, says
+    )
+
+
+def _verdict(facts: pd.DataFrame, findings: list[Finding]) -> Verdict:
+    rejected = facts.loc[facts["reason"] != "", "reason"].value_counts().sort_index()
+    return Verdict(
+        success=bool(findings) and all(finding.success for finding in findings),
+        images=len(facts),
+        accepted=int((facts["reason"] == "").sum()),
+        classes=class_counts(facts),
+        rejected={str(reason): int(count) for reason, count in rejected.items()},
+        expectations=findings,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stage for the recipe named on the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.expectations", description=__doc__)
+    parser.add_argument("recipe", help="a recipe of params.yaml")
+    recipe = parser.parse_args(arguments).recipe
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("gan").setLevel(logging.INFO)
+    try:
+        outcome = validate(workspace(), recipe)
+        if not outcome.success:
+            for sentence in outcome.failed:
+                sys.stderr.write(f"failed: {sentence}\n")
+            count = len(outcome.failed)
+            raise ContractError(
+                f"{recipe}: {count} of the data contract's expectations failed: "
+                f"{outcome.failed[0]} Read {outcome.report}"
+            )
+    except GanmillError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(
+        f"{recipe}: {outcome.accepted:,} of {outcome.images:,} images accepted; the data contract "
+        f"is met. Report: {outcome.report}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

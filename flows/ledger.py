@@ -1,0 +1,159 @@
+"""The append-only, hash-chained record of promotions: who moved the champion, when, and why.
+
+One JSON object a line. Each entry carries its own SHA-256 and that of the entry before it, so an
+altered, removed or inserted line is found. What a chain alone cannot show is that its newest
+entries were cut off: keep copies of the last digest elsewhere (every promoted version has one).
+"""
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gan.durable import run_lock, write_atomically
+from gan.errors import BusyError, DamagedError
+
+Event = Literal["intend", "done", "undone", "intend-rollback", "rollback", "reject", "hold"]
+BEGINNING = "0" * 64
+_WAIT_SECONDS = 20.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger.
+
+    `intend` opens a promotion and `intend-rollback` a rollback; `done`, `rollback` or `undone`
+    closes it. `reject` and `hold` stand alone. Versions are registry numbers; None says that
+    there was no champion. `previous` and `digest` are set by `append`.
+    """
+
+    event: Event
+    recipe: str
+    actor: str
+    reason: str
+    from_version: int | None = None
+    to_version: int | None = None
+    to_digest: str = ""
+    evidence_digest: str = ""
+    data_version: str = ""
+    git_revision: str = ""
+    seq: int = 0
+    time_utc: str = ""
+    previous: str = BEGINNING
+    digest: str = ""
+
+
+def append(path: Path, entry: Entry) -> Entry:
+    """Add `entry` with its number, time and digests; it is on the disk when this returns.
+
+    Raises:
+        BusyError: Another process kept the ledger for 20 s.
+        DamagedError: The chain so far does not hold; nothing is added to it.
+        GanmillError: The file cannot be written; it is as it was.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            with run_lock(path.with_suffix(".lock"), f"ledger {path}"):
+                return _append(path, entry)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def read(path: Path) -> list[Entry]:
+    """Return every entry, oldest first, with the chain checked; no file means no entries.
+
+    A last line that a crash cut short was never acknowledged: it is left out, and said so.
+
+    Raises:
+        DamagedError: A line is altered, missing, or out of order; the message names it.
+    """
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    entries: list[Entry] = []
+    for line in lines:
+        entries.append(_checked(path, line, entries))
+    if rest:
+        if _is_torn(rest):
+            _log.warning("%s: its last line was cut short by a crash and is left out.", path)
+        else:
+            entries.append(_checked(path, rest, entries))
+    return entries
+
+
+def open_intent(entries: list[Entry], recipe: str) -> Entry | None:
+    """Return the promotion or rollback of a recipe that was begun and never closed, or None."""
+    for entry in reversed(entries):
+        if entry.recipe != recipe or entry.event in {"reject", "hold"}:
+            continue
+        return entry if entry.event.startswith("intend") else None
+    return None
+
+
+def _append(path: Path, entry: Entry) -> Entry:
+    entries = read(path)
+    numbered = replace(
+        entry,
+        seq=len(entries) + 1,
+        time_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        previous=entries[-1].digest if entries else BEGINNING,
+    )
+    sealed = replace(numbered, digest=_digest(numbered))
+    lines = [_line(known) for known in (*entries, sealed)]
+    # The whole file is written anew: atomic, so that no reader and no kill sees half a line.
+    write_atomically(path, b"".join(line + b"\n" for line in lines))
+    return sealed
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(entry: Entry) -> str:
+    return hashlib.sha256(_line(replace(entry, digest=""))).hexdigest()
+
+
+def _checked(path: Path, line: bytes, before: list[Entry]) -> Entry:
+    number = len(before) + 1
+    previous = before[-1].digest if before else BEGINNING
+    entry = _parsed(line)
+    if entry is None or _line(entry) != line or _digest(entry) != entry.digest:
+        raise _damaged(path, number, "was altered")
+    if entry.seq != number or entry.previous != previous:
+        raise _damaged(path, number, f"does not follow line {number - 1}")
+    return entry
+
+
+def _parsed(line: bytes) -> Entry | None:
+    try:
+        value: Any = json.loads(line)
+    except ValueError:
+        return None
+    names = {field.name for field in fields(Entry)}
+    if not isinstance(value, dict) or set(value) != names or value["event"] not in get_args(Event):
+        return None
+    return Entry(**value)
+
+
+def _is_torn(rest: bytes) -> bool:
+    """Tell the beginning of a line, as a crash leaves it, from a line with something after it."""
+    try:
+        json.JSONDecoder().raw_decode(rest.decode("ascii", errors="replace"))
+    except ValueError:
+        return True
+    return False
+
+
+def _damaged(path: Path, number: int, what: str) -> DamagedError:
+    return DamagedError(
+        f"{path}: line {number} {what}. Nothing is promoted on a damaged ledger; "
+        f"put back a copy whose chain holds."
+    )

@@ -1,0 +1,1 @@
+"""The library: data, models, training, metrics, assets in plain PyTorch. It knows no platform."""

@@ -1,0 +1,190 @@
+"""The only way files are written and trusted: atomically out, by SHA-256 in, one process at a time.
+
+Neither safetensors nor DVC notices a flipped bit, so every file that matters carries a digest that
+we keep ourselves, and the file that says "complete" is written last.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from gan import errors
+from gan.errors import BusyError, DamagedError, GanmillError
+
+SUMS = "SHA256SUMS"
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; what is there at the end becomes `path`, or nothing.
+
+    A reader sees the old file or the new one, never half, also after SIGKILL or a power cut:
+    temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        GanmillError: The folder cannot be written, or the disk is full; the old file is intact.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        message = f"{path}: cannot be written ({error.strerror or error}). Free the space or mend "
+        raise GanmillError(message + "the folder's permissions, then run it again.") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
+def write_atomically(path: Path, payload: bytes) -> str:
+    """Write `payload` to `path` by `replacing`, and return its SHA-256 as hex."""
+    with replacing(path) as partial:
+        partial.write_bytes(payload)
+    return hashlib.sha256(payload).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """Write `value` as indented JSON with sorted keys, and return the SHA-256 of the bytes.
+
+    Raises:
+        ValueError: A number is not finite; a NaN in a report would pass for a figure.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return write_atomically(path, f"{text}\n".encode())
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  # any JSON value
+    """Return the JSON value in `path`.
+
+    Raises:
+        DamagedError: The file is missing, truncated, or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: missing. Run the step that writes it again.") from error
+    except (OSError, ValueError) as error:
+        raise DamagedError(
+            f"{path}: is not readable JSON ({error}). Delete it and run again."
+        ) from error
+
+
+def record_failure(path: Path, error: GanmillError) -> None:
+    """Leave a failing command's one line in `path` for the process that started it.
+
+    The command prints the line itself first: its parent cannot read an inherited terminal.
+    """
+    kind = type(error).__name__
+    write_json(path, {"error": kind, "exit_code": error.exit_code, "message": str(error)})
+
+
+def read_failure(path: Path) -> GanmillError | None:
+    """Return the error that `record_failure` left, of the class it had, or None if there is none.
+
+    Raises:
+        DamagedError: The file is there but is not such a record.
+    """
+    if not path.exists():
+        return None
+    record = read_json(path)
+    kinds = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+    try:
+        failure = kinds[record["error"]](record["message"])
+    except (KeyError, TypeError) as error:
+        raise DamagedError(f"{path}: is no record of a failure. Delete it.") from error
+    return cast("GanmillError", failure)
+
+
+def read_verified(path: Path, digest: str) -> bytes:
+    """Return the bytes of `path`, which must have this SHA-256.
+
+    Raises:
+        DamagedError: The file is missing or its bytes differ.
+    """
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror}). Fetch it again.") from error
+    found = hashlib.sha256(payload).hexdigest()
+    if found != digest:
+        message = f"{path}: SHA-256 is {found[:12]}..., expected {digest[:12]}..."
+        raise DamagedError(f"{message} The file is damaged or was changed; fetch it again.")
+    return payload
+
+
+def write_sums(folder: Path) -> str:
+    """List the digests of a folder's files in `SHA256SUMS`, and return that list's own digest.
+
+    The list is written last, so a folder with it is complete; its digest names the folder's
+    content wherever the folder goes.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    return write_atomically(folder / SUMS, lines.encode())
+
+
+def verify_sums(folder: Path) -> str:
+    """Check every file of a folder against its `SHA256SUMS`; return the digest of that list.
+
+    Raises:
+        DamagedError: The list is missing or malformed, or a file is missing, extra or altered.
+    """
+    try:
+        listing = (folder / SUMS).read_bytes()
+        rows = [line.split("  ", 1) for line in listing.decode().splitlines()]
+        sums = {name: digest for digest, name in rows}
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{folder}: {SUMS} is missing or malformed. Fetch it again.") from error
+    found = {path.name for path in folder.iterdir()} - {SUMS}
+    if odd := sorted(found ^ set(sums)):
+        state = "is not listed in" if odd[0] in found else "is missing but listed in"
+        raise DamagedError(f"{folder}: {odd[0]!r} {state} {SUMS}. Fetch the folder again.")
+    for name, digest in sums.items():
+        if Path(name).name != name or (folder / name).is_symlink():
+            raise DamagedError(f"{folder}: {SUMS} names {name!r}, which is no plain file here.")
+        read_verified(folder / name, digest)
+    return hashlib.sha256(listing).hexdigest()
+
+
+@contextmanager
+def run_lock(path: Path, doing: str) -> Iterator[None]:
+    """Hold `path` as a lock file while `doing`; the kernel frees it when the process dies.
+
+    Raises:
+        BusyError: Another process holds it; the message names its process id.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise BusyError(f"{doing}: process {holder} is already at it ({path}).") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

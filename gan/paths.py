@@ -1,0 +1,102 @@
+"""Every folder and file name of the workspace. Nobody else joins strings.
+
+params.yaml  dvc.yaml  dvc.lock      the user's, in git
+pins/<recipe>.json                   the bundle that the next training starts from, in git
+bundles/<recipe>/                    bundles shipped with the code, in git
+data/<recipe>/raw/                   ingest: shard-00000.tar ... and index.parquet
+data/<recipe>/facts/                 validate: facts.parquet, verdict.json
+data/<recipe>/train/                 prepare: images.npy, labels.npy, meta.json
+models/<recipe>/extractor/           extractor: the metric's feature network
+models/<recipe>/bundle/              train: generator, critic, card
+reports/<recipe>/data/               validate: the readable report (Data Docs)
+reports/<recipe>/evaluation/         evaluate: metrics.json and pictures
+runs/<recipe>/                       checkpoints and stats.jsonl, outside DVC
+assets/<recipe>/<batch>/             minted assets with their manifest
+.ganmill/                            servers, databases, locks, logs, stores, the ledger
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names below a workspace's root folder."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The recipes."""
+        return self.root / "params.yaml"
+
+    @property
+    def state(self) -> Path:
+        """What the machine remembers and git does not: databases, locks, logs."""
+        return self.root / ".ganmill"
+
+    @property
+    def bundle_store(self) -> Path:
+        """Bundles by digest, fetched or trained here: `<digest>/generator.safetensors` ..."""
+        return self.state / "bundles"
+
+    @property
+    def ledger(self) -> Path:
+        """The append-only record of promotions."""
+        return self.state / "ledger.jsonl"
+
+    def lock(self, name: str) -> Path:
+        """The lock file of one kind of work, say `train-stickers`."""
+        return self.state / "locks" / f"{name}.lock"
+
+    def failure(self, stage: str, recipe: str) -> Path:
+        """The last error line of a failed stage, for the process that started it."""
+        return self.state / "errors" / f"{stage}-{recipe}.json"
+
+    def pin(self, recipe: str) -> Path:
+        """The small file that says which bundle the next training starts from."""
+        return self.root / "pins" / f"{recipe}.json"
+
+    def shipped_bundle(self, recipe: str) -> Path:
+        """The bundle that comes with the code, if there is one."""
+        return self.root / "bundles" / recipe
+
+    def raw(self, recipe: str) -> Path:
+        """Packed shards of the source images, and their index."""
+        return self.root / "data" / recipe / "raw"
+
+    def facts(self, recipe: str) -> Path:
+        """The table of facts and the verdict of the data contract."""
+        return self.root / "data" / recipe / "facts"
+
+    def train_data(self, recipe: str) -> Path:
+        """What training reads."""
+        return self.root / "data" / recipe / "train"
+
+    def extractor(self, recipe: str) -> Path:
+        """The feature network of the Frechet distance."""
+        return self.root / "models" / recipe / "extractor"
+
+    def bundle(self, recipe: str) -> Path:
+        """The trained model: weights, card, digests."""
+        return self.root / "models" / recipe / "bundle"
+
+    def data_report(self, recipe: str) -> Path:
+        """The readable report of the data contract (Data Docs)."""
+        return self.root / "reports" / recipe / "data"
+
+    def evaluation(self, recipe: str) -> Path:
+        """Metrics and pictures of the trained model."""
+        return self.root / "reports" / recipe / "evaluation"
+
+    def gate(self, recipe: str) -> Path:
+        """Evidence of gate decisions: `<candidate digest>.json`."""
+        return self.root / "reports" / recipe / "gate"
+
+    def run(self, recipe: str) -> Path:
+        """Checkpoints and statistics of the training in progress."""
+        return self.root / "runs" / recipe
+
+    def batches(self, recipe: str) -> Path:
+        """Minted batches, a folder each."""
+        return self.root / "assets" / recipe

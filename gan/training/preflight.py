@@ -1,0 +1,61 @@
+"""What is checked and chosen before the first step: device, number format, enough images."""
+
+from dataclasses import dataclass
+
+import torch
+
+from gan.errors import SourceError, UsageError
+from gan.modality import Items
+from gan.recipe import TrainSpec
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where training runs and in which format activations are kept."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `float32`."""
+        return "bf16" if self.dtype is torch.bfloat16 else "float32"
+
+
+def choose_hardware(spec: TrainSpec) -> Hardware:
+    """Return the device and the activations' format that the recipe asks for.
+
+    Raises:
+        UsageError: `train.device` is cuda and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if spec.device == "cuda" and not has_cuda:
+        raise UsageError("train.device is cuda, but torch sees no GPU here. Set it to auto.")
+    device = torch.device("cuda" if has_cuda and spec.device != "cpu" else "cpu")
+    wants_bf16 = spec.precision == "bf16" or (spec.precision == "auto" and _has_fast_bf16(device))
+    return Hardware(device, torch.bfloat16 if wants_bf16 else torch.float32)
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Ask torch for the same bits each time; on CUDA bilinear resampling has no such version."""
+    torch.use_deterministic_algorithms(mode=device.type == "cpu")
+
+
+def require_enough(data: Items, spec: TrainSpec, recipe: str) -> None:
+    """Refuse a data set that could not fill one batch.
+
+    Raises:
+        SourceError: With both counts.
+    """
+    if len(data) < spec.batch_size:
+        raise SourceError(
+            f"data/{recipe}/train: {len(data)} images, but recipes.{recipe}.train.batch_size is "
+            f"{spec.batch_size}. Add images or lower the batch size in params.yaml."
+        )
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.12
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

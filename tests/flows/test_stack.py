@@ -1,0 +1,160 @@
+"""The local stack: up and down as often as you like, and nobody else's process is touched."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import stack
+from flows.settings import Settings
+from gan.errors import ServiceError, UsageError
+from gan.paths import Layout
+
+Make = Callable[..., Settings]
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Return an empty workspace with a space in its name."""
+    root = tmp_path / "my work"
+    root.mkdir()
+    return Layout(root)
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # our own server
+        return str(answer.read().decode())
+
+
+def _is_gone(pid: int | None) -> bool:
+    # A zombie is gone too: in a container nobody may collect it.
+    return pid not in {p.pid for p in psutil.process_iter() if p.status() != "zombie"}
+
+
+def _only_mlflow(settings: Settings) -> Settings:
+    return settings.model_copy(update={"prefect_api_url": "http://127.0.0.1:9/api"})
+
+
+def test_up_twice_down_twice(layout: Layout, settings_on: Make) -> None:
+    """Both servers answer; `up` again keeps the very processes; `down` leaves nothing behind."""
+    settings = settings_on()
+    assert stack.status(layout, settings).prefect.state == "down"
+    try:
+        first = stack.up(layout, settings)
+        started = time.monotonic()
+        again = stack.up(layout, settings)
+
+        assert time.monotonic() - started < 3.0
+        assert (first.prefect.pid, first.mlflow.pid) == (again.prefect.pid, again.mlflow.pid)
+        assert (again.prefect.state, again.mlflow.state) == ("up", "up")
+        assert (again.mlflow.uptime_seconds or 0) > 0
+        assert _get(f"{settings.prefect_url}/api/health") == "true"
+        ui = json.loads(_get(f"{settings.prefect_url}/ui-settings"))
+        assert ui["api_url"] == f"{settings.prefect_url}/api"
+        pids = [first.prefect.pid, first.mlflow.pid]
+        assert all(os.getsid(pid) == pid for pid in pids if pid)
+    finally:
+        stopped = stack.down(layout)
+    assert sorted(stopped) == ["mlflow", "prefect"]
+    assert stack.down(layout) == []
+    assert all(_is_gone(pid) for pid in pids)
+    assert stack.status(layout, settings).mlflow.state == "down"
+
+
+def test_servers_outlive_the_command_that_started_them(layout: Layout, settings_on: Make) -> None:
+    """A server stays when the starter and its terminal are gone, and any later `down` ends it."""
+    settings = settings_on()
+    code = (
+        "import sys, pathlib; from flows import stack; from flows.settings import load_settings; "
+        "from gan.paths import Layout; "
+        "stack.up(Layout(pathlib.Path(sys.argv[1])), load_settings())"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPO),
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "GANMILL_MLFLOW_PORT": str(settings.mlflow_port),
+    }
+    command = [sys.executable, "-c", code, str(layout.root)]
+    subprocess.run(["setsid", "-w", *command], env=environment, check=True)
+
+    found = stack.status(layout, _only_mlflow(settings))
+    lost = layout.state / "stack.json"
+    lost.write_text("{half a fi")
+    adopted = stack.up(layout, _only_mlflow(settings))
+
+    assert found.mlflow.state == "up"
+    assert found.prefect.state == "given"
+    assert adopted.mlflow.pid == found.mlflow.pid
+    assert stack.down(layout) == ["mlflow"]
+    assert _is_gone(found.mlflow.pid)
+
+
+def test_a_taken_port_names_its_setting(layout: Layout, settings_on: Make) -> None:
+    """One line says which port, who has it, and which variable to set; nothing is started."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = settings_on(None, taken.getsockname()[1])
+        with pytest.raises(UsageError, match=rf"process {os.getpid()} .*GANMILL_MLFLOW_PORT"):
+            stack.up(layout, _only_mlflow(settings))
+
+    assert not (layout.state / "stack.json").exists()
+    with pytest.raises(UsageError, match="are both 4321"):
+        stack.up(layout, settings_on(4321, 4321))
+
+
+def test_a_server_that_dies_shows_its_last_words(layout: Layout, settings_on: Make) -> None:
+    """The error names the log file and ends with its last line."""
+    (layout.state / "mlflow").mkdir(parents=True)
+    (layout.state / "mlflow" / "mlflow.db").write_text("this is no database, not at all" * 99)
+
+    with pytest.raises(ServiceError, match=r"mlflow ended while starting; .*mlflow\.log ends with"):
+        stack.up(layout, _only_mlflow(settings_on()))
+
+
+def test_a_stale_record_stops_nobody(layout: Layout, settings_on: Make) -> None:
+    """After a reboot the process id may be somebody else's: it is neither shown nor stopped."""
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    settings = _only_mlflow(settings_on())
+    created = psutil.Process(stranger.pid).create_time() - 3600
+    record = {"pid": stranger.pid, "created": created, "log": "x", "url": settings.mlflow_url}
+    layout.state.mkdir()
+    (layout.state / "stack.json").write_text(json.dumps({"mlflow": record}))
+
+    assert stack.status(layout, settings).mlflow.state == "down"
+    assert stack.down(layout) == []
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_stubborn_worker_is_ended(
+    layout: Layout, settings_on: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `spawn` started is stopped by `down`, with its children, also if it ignores SIGTERM."""
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']); "
+        "print('ready', child.pid, flush=True); time.sleep(99)"
+    )
+    monkeypatch.setattr(stack, "_STOP_SECONDS", 0.5)  # the test need not wait 20 s
+    pid = stack.spawn(layout, "worker", [sys.executable, "-c", code], dict(os.environ))
+    log = layout.state / "logs" / "worker.log"
+    while "ready" not in log.read_text():
+        time.sleep(0.05)
+    (shown,) = stack.status(layout, settings_on(1, 2)).others
+
+    assert (shown.name, shown.pid, shown.state) == ("worker", pid, "up")
+    assert stack.down(layout) == ["worker"]
+    assert _is_gone(pid)
+    assert _is_gone(int(log.read_text().split()[1]))
