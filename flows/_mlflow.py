@@ -1,17 +1,19 @@
-"""The connection to MLflow that `tracking.py` and `registry.py` share. Private to these two.
+"""What `tracking.py`, `tail.py` and `registry.py` share of MLflow. Private to these three.
 
 MLflow's own defaults keep a caller waiting for minutes when the server is away; here it is seconds,
 and what fails is one line of ours.
 """
 
+import logging
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flows.settings import QUIET
 from gan.errors import ServiceError
@@ -19,11 +21,16 @@ from gan.errors import ServiceError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+Row = Mapping[str, Any]
+_BATCH = 1000  # MLflow's own limit for one call
+_GENERAL = {"kimg", "images_per_second"}
+_SKIPPED = {"nimg", "seconds", "eta_seconds"}
 _TRIES, _TRY_SECONDS = 2, 5.0
 _ENVIRONMENT = {
     **{name: value for name, value in QUIET.items() if name.startswith("MLFLOW_")},
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -58,12 +65,47 @@ def connected(url: str, doing: str) -> Iterator["MlflowClient"]:
         raise ServiceError(f"MLflow at {url}: {doing} failed: {reason}") from error
 
 
+def log_stats(run: TrackedRun, rows: Iterable[Row]) -> None:
+    """Send rows of `stats.jsonl`; sending the same row again changes nothing.
+
+    A row's time is the run's start plus its `seconds`, so that a repeated row is the same point.
+    """
+    from mlflow.entities import Metric
+
+    points = [
+        Metric(
+            key, value, run.start_ms + int(1000 * float(row.get("seconds", 0))), int(row["nimg"])
+        )
+        for row in rows
+        for key, value in _metrics(row)
+    ]
+    with connected(run.tracking_url, "sending training metrics") as client:
+        for first in range(0, len(points), _BATCH):
+            client.log_batch(run.run_id, metrics=points[first : first + _BATCH])
+
+
+def log_picture(run: TrackedRun, picture: Path, *, key: str, nimg: int) -> None:
+    """Send a PNG as the picture `key` at step `nimg`; the run's page shows a slider over steps.
+
+    A picture that the run has at this step already is not sent again: MLflow would show both.
+    """
+    from PIL import Image
+
+    with Image.open(picture) as image, connected(run.tracking_url, "sending a picture") as client:
+        sent = client.list_artifacts(run.run_id, "images")
+        if any(f"/{key}+step+{nimg}+" in artifact.path for artifact in sent):
+            return
+        image.load()
+        client.log_image(run.run_id, image, key=key, step=nimg, synchronous=True)
+
+
 @lru_cache(maxsize=4)
 def _client(url: str) -> "MlflowClient":
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)  # read by MLflow at each request
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=url, registry_uri=url)
 
 
@@ -86,3 +128,8 @@ def _check_health(url: str, doing: str) -> None:
         f"MLflow at {url} does not answer ({reason}); {doing} was not done. "
         f"Start it with: ganmill up. Then run the same again; nothing is lost."
     ) from problem
+
+
+def _metrics(row: Row) -> list[tuple[str, float]]:
+    numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _SKIPPED}
+    return [(k if k in _GENERAL else f"train/{k}", float(v)) for k, v in numbers.items()]

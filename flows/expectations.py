@@ -25,7 +25,8 @@ from flows.settings import QUIET, workspace
 from gan.durable import write_atomically, write_json
 from gan.errors import ContractError, GanmillError, SourceError
 from gan.image.facts import FACTS, VERDICT, collect, write_facts
-from gan.image.report import Finding, Verdict, data_report
+from gan.image.report import data_report
+from gan.image.verdict import Finding, Verdict
 from gan.paths import Layout
 from gan.recipe import ContractSpec, load_recipe
 
@@ -68,7 +69,7 @@ def validate(layout: Layout, recipe: str, workers: int | None = None) -> Contrac
     (facts / VERDICT).unlink(missing_ok=True)
     frame = collect(raw, workers, data.background, data.contract.min_side_px)
     if frame.empty:
-        raise SourceError(f"{raw}: holds no image. Run: ganmill run {recipe}")
+        raise SourceError(f"{raw}: holds no image. Run: python -m gan ingest {recipe}")
     write_facts(facts / FACTS, frame)
     findings, pages = check(frame, data.contract)
     verdict = _verdict(frame, findings)
@@ -76,7 +77,7 @@ def validate(layout: Layout, recipe: str, workers: int | None = None) -> Contrac
     for name, page in pages.items():
         write_atomically(report / name, page.encode())
     write_json(facts / VERDICT, asdict(verdict))
-    page = data_report(recipe, raw, frame, verdict, _PAGES)
+    page = data_report(recipe, raw, frame, verdict, pages=_PAGES, background=data.background)
     write_atomically(report / "index.html", page.encode())
     failed = [finding.says for finding in findings if not finding.success]
     return ContractOutcome(

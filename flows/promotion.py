@@ -110,7 +110,7 @@ def evidence_digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _jsonable(value: Any) -> Any:  # noqa: ANN401  # any value of a dataclass
+def _jsonable(value: Any) -> Any:  # any value of a dataclass
     if isinstance(value, Mapping):
         return {str(key): _jsonable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -121,13 +121,13 @@ def _jsonable(value: Any) -> Any:  # noqa: ANN401  # any value of a dataclass
 
 
 def _checks(evidence: Evidence) -> tuple[Outcome, str]:
+    broken = sorted(name for name, held in evidence.checks.items() if held is not True)
+    if broken:
+        return "fail", f"checks did not hold: {', '.join(broken)}."
     if not evidence.candidate_digest or not evidence.metric_id:
         return "unknown", "the evidence does not say which model or which metric it is about."
     if not evidence.checks:
         return "unknown", "nothing was checked on the candidate."
-    broken = sorted(name for name, held in evidence.checks.items() if held is not True)
-    if broken:
-        return "fail", f"checks did not hold: {', '.join(broken)}."
     return "pass", f"checks held: {', '.join(sorted(evidence.checks))}."
 
 

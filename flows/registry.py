@@ -161,7 +161,7 @@ def _check(folder: Path, version: Version) -> None:
         )
 
 
-def _ensure_model(client: Any, recipe: str) -> None:  # noqa: ANN401  # MlflowClient
+def _ensure_model(client: Any, recipe: str) -> None:  # MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
@@ -173,7 +173,7 @@ def _ensure_model(client: Any, recipe: str) -> None:  # noqa: ANN401  # MlflowCl
             raise
 
 
-def _delete(client: Any, recipe: str, number: int) -> None:  # noqa: ANN401
+def _delete(client: Any, recipe: str, number: int) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -194,17 +194,17 @@ def _description(digest: str, run: TrackedRun, tags: Mapping[str, str]) -> str:
     return " | ".join(facts)
 
 
-def _of_digest(client: Any, url: str, recipe: str, digest: str) -> Version | None:  # noqa: ANN401
+def _of_digest(client: Any, url: str, recipe: str, digest: str) -> Version | None:
     found = _all_of_digest(client, url, recipe, digest)
     return found[0] if found else None
 
 
-def _all_of_digest(client: Any, url: str, recipe: str, digest: str) -> list[Version]:  # noqa: ANN401
+def _all_of_digest(client: Any, url: str, recipe: str, digest: str) -> list[Version]:
     same = f"name = '{recipe}' and tags.{BUNDLE_DIGEST} = '{digest}'"
     return sorted(_search(client, url, same), key=lambda version: version.number)
 
 
-def _search(client: Any, url: str, rule: str) -> list[Version]:  # noqa: ANN401
+def _search(client: Any, url: str, rule: str) -> list[Version]:
     found: list[Version] = []
     token = None
     while True:
@@ -215,7 +215,7 @@ def _search(client: Any, url: str, rule: str) -> list[Version]:  # noqa: ANN401
             return found
 
 
-def _version(url: str, found: Any) -> Version:  # noqa: ANN401  # MLflow's ModelVersion
+def _version(url: str, found: Any) -> Version:  # MLflow's ModelVersion
     number, tags = int(found.version), dict(found.tags)
     page = f"{url}/#/models/{found.name}/versions/{number}"
     return Version(found.name, number, tags.get(BUNDLE_DIGEST, ""), found.run_id, page, tags)

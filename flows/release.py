@@ -29,7 +29,7 @@ class Promoted:
     entry: Entry
 
 
-def promote(  # noqa: PLR0913  # each is a part of the record
+def promote(  # each is a part of the record
     layout: Layout,
     settings: Settings,
     recipe: str,
@@ -85,7 +85,7 @@ def rollback(
         return _move(layout, settings, replace(intent, from_version=champion.number))
 
 
-def decline(  # noqa: PLR0913  # each is a part of the record
+def decline(  # each is a part of the record
     layout: Layout,
     version: Version,
     *,
@@ -144,7 +144,8 @@ def _move(layout: Layout, settings: Settings, intent: Entry) -> Promoted:
 
 def _set_and_close(layout: Layout, settings: Settings, intent: Entry) -> Promoted:
     number = intent.to_version
-    assert number is not None  # noqa: S101  # an intent always names one
+    if number is None:
+        raise DamagedError(f"{layout.ledger}: entry {intent.seq} names no version to promote.")
     registry.set_alias(settings, intent.recipe, CHAMPION, number)
     champion = registry.by_alias(settings, intent.recipe, CHAMPION)
     if champion is None or champion.number != number:

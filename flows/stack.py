@@ -112,7 +112,7 @@ def spawn(layout: Layout, name: str, command: Sequence[str], environment: dict[s
     if log.exists():
         log.replace(log.with_suffix(".old"))
     with log.open("ab") as words:
-        child = subprocess.Popen(  # noqa: S603  # an argument list, no shell
+        child = subprocess.Popen(  # an argument list, no shell
             list(command),
             env={**environment, _MARK: str(layout.root)},
             cwd=layout.state,
@@ -279,7 +279,7 @@ def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004
+            return bool(answer.status == 200)
     except (OSError, HTTPException):
         return False
 

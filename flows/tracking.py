@@ -5,21 +5,20 @@ share one axis.
 """
 
 import json
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flows._mlflow import TrackedRun, connected
+from flows._mlflow import Row, TrackedRun, connected, log_picture, log_stats
 from flows.settings import Settings
+from flows.tail import StatsTail
 from gan.durable import read_json
-from gan.errors import ServiceError
 from gan.paths import Layout
 
 __all__ = [
     "TRAINING_KEY",
+    "Row",
     "StatsTail",
     "TrackedRun",
     "close_run",
@@ -33,16 +32,9 @@ __all__ = [
     "tag_run",
 ]
 TRAINING_KEY = "training_key"
-Row = Mapping[str, Any]
-_BATCH = 1000  # MLflow's own limit for one call
-_POLL_SECONDS = 0.5
-_RETRY_SECONDS = 5.0
-_GENERAL = {"kimg", "images_per_second"}
-_SKIPPED = {"nimg", "seconds", "eta_seconds"}
-_log = logging.getLogger(__name__)
 
 
-def open_run(  # noqa: PLR0913  # the parts of a run
+def open_run(  # noqa: PLR0917  # the parts of a run
     layout: Layout,
     settings: Settings,
     recipe: str,
@@ -98,25 +90,6 @@ def describe_run(run: TrackedRun, markdown: str) -> None:
     tag_run(run, {"mlflow.note.content": markdown})
 
 
-def log_stats(run: TrackedRun, rows: Iterable[Row]) -> None:
-    """Send rows of `stats.jsonl`; sending the same row again changes nothing.
-
-    A row's time is the run's start plus its `seconds`, so that a repeated row is the same point.
-    """
-    from mlflow.entities import Metric
-
-    points = [
-        Metric(
-            key, value, run.start_ms + int(1000 * float(row.get("seconds", 0))), int(row["nimg"])
-        )
-        for row in rows
-        for key, value in _metrics(row)
-    ]
-    with connected(run.tracking_url, "sending training metrics") as client:
-        for first in range(0, len(points), _BATCH):
-            client.log_batch(run.run_id, metrics=points[first : first + _BATCH])
-
-
 def log_report(
     run: TrackedRun, report: Path, pictures: Sequence[Path], *, nimg: int = 0
 ) -> dict[str, float]:
@@ -138,15 +111,6 @@ def log_report(
     for picture in pictures:
         log_picture(run, picture, key=picture.stem, nimg=nimg)
     return values
-
-
-def log_picture(run: TrackedRun, picture: Path, *, key: str, nimg: int) -> None:
-    """Send a PNG as the picture `key` at step `nimg`; the run's page shows a slider over steps."""
-    from PIL import Image
-
-    with Image.open(picture) as image, connected(run.tracking_url, "sending a picture") as client:
-        image.load()
-        client.log_image(run.run_id, image, key=key, step=nimg, synchronous=True)
 
 
 def log_dataset(
@@ -178,116 +142,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-class StatsTail(threading.Thread):
-    """Follows `runs/<recipe>/stats.jsonl` into MLflow and calls `on_row` for each row, in order.
-
-    MLflow being away stops nothing: it is said once, rows wait, and go when it is back. Pictures
-    `samples-<nimg>.png` in the same folder are sent as they appear. Use as a context manager, or
-    `start` and then `finish`.
-    """
-
-    def __init__(
-        self, run: TrackedRun | None, path: Path, on_row: Callable[[Row], None] | None = None
-    ) -> None:
-        """Follow `path`, which may not exist yet; without a run, rows only go to `on_row`."""
-        super().__init__(name=f"tail {path}", daemon=True)
-        self._run_info, self._path, self._on_row = run, path, on_row
-        self._offset = 0
-        self._waiting: list[Row] = []
-        self._pictures: set[str] = set()
-        self._over = threading.Event()
-        self._away_since = 0.0
-        self._failure: BaseException | None = None
-
-    def __enter__(self) -> "StatsTail":
-        """Start following."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Send what is left."""
-        self.finish()
-
-    def run(self) -> None:
-        """Follow until `finish`; an error of `on_row` is raised there."""
-        while not self._over.wait(_POLL_SECONDS):
-            self._step()
-
-    def finish(self) -> bool:
-        """Read to the end, send what waits, and tell whether everything arrived.
-
-        Raises:
-            Exception: What `on_row` raised.
-        """
-        self._over.set()
-        if self.is_alive():
-            self.join()
-        self._away_since = 0.0
-        self._step()
-        if self._failure:
-            raise self._failure
-        if self._waiting:
-            _log.warning(
-                "%d rows did not reach MLflow; %s has them.", len(self._waiting), self._path
-            )
-        return not self._waiting
-
-    def _step(self) -> None:
-        rows = self._read()
-        self._waiting += rows if self._run_info else []
-        for row in rows if self._on_row and not self._failure else ():
-            try:
-                self._on_row(row)  # type: ignore[misc]  # checked in the line above
-            except Exception as error:  # noqa: BLE001  # raised by `finish`, in the caller's thread
-                self._failure = error
-                break
-        if self._run_info and time.monotonic() - self._away_since > _RETRY_SECONDS:
-            self._send(self._run_info)
-
-    def _send(self, run: TrackedRun) -> None:
-        try:
-            if self._waiting:
-                log_stats(run, self._waiting)
-                self._waiting = []
-            for picture in sorted(self._path.parent.glob("samples-*.png")):
-                if picture.name not in self._pictures:
-                    nimg = int(picture.stem.removeprefix("samples-"))
-                    log_picture(run, picture, key="samples", nimg=nimg)
-                    self._pictures.add(picture.name)
-        except ServiceError as error:
-            if not self._away_since:
-                _log.warning("%s Training goes on; its rows wait in %s.", error, self._path)
-            self._away_since = time.monotonic()
-        else:
-            self._away_since = 0.0
-
-    def _read(self) -> list[Row]:
-        """Return the whole lines that were added since the last look."""
-        if not self._path.exists():
-            return []
-        if self._path.stat().st_size < self._offset:  # begun anew; repeated rows change nothing
-            self._offset = 0
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            whole, _, _ = file.read().rpartition(b"\n")
-        if not whole:
-            return []
-        self._offset += len(whole) + 1
-        rows = []
-        for line in whole.split(b"\n"):
-            try:
-                row = json.loads(line)
-                rows.append({**row, "nimg": int(row["nimg"])})
-            except (ValueError, TypeError, KeyError):
-                _log.warning("%s: a line is no row of statistics, left out.", self._path)
-        return rows
-
-
-def _metrics(row: Row) -> list[tuple[str, float]]:
-    numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _SKIPPED}
-    return [(k if k in _GENERAL else f"train/{k}", float(v)) for k, v in numbers.items()]
-
-
 def _report_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float]]:
     return [
         (name if part == "value" else f"{name}_{part}", float(number))
@@ -297,7 +151,7 @@ def _report_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str,
     ]
 
 
-def _experiment(client: Any, recipe: str) -> str:  # noqa: ANN401  # MlflowClient
+def _experiment(client: Any, recipe: str) -> str:  # MlflowClient
     from mlflow.exceptions import MlflowException
 
     known = client.get_experiment_by_name(recipe)
@@ -316,7 +170,7 @@ def _experiment(client: Any, recipe: str) -> str:  # noqa: ANN401  # MlflowClien
     return str(known.experiment_id)
 
 
-def _open_one(client: Any, experiment_id: str, key: str | None) -> Any:  # noqa: ANN401
+def _open_one(client: Any, experiment_id: str, key: str | None) -> Any:
     if key is None:
         return None
     same = f"attributes.status = 'RUNNING' and tags.{TRAINING_KEY} = '{key}'"

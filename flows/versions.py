@@ -163,7 +163,7 @@ def git_revision(root: Path) -> GitRevision:
 
 def _git(root: Path, *words: str) -> str:
     command = ["git", "-C", str(root), *words]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # argv
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # argv
     return done.stdout.strip()
 
 
@@ -194,7 +194,7 @@ def _turn(path: Path, address: str) -> Iterator[None]:
         yield
 
 
-def _run(layout: Layout, repo: Any, address: str, *, force: bool) -> None:  # noqa: ANN401
+def _run(layout: Layout, repo: Any, address: str, *, force: bool) -> None:
     """Let DVC run or restore one stage; raise what its command failed with."""
     from dvc.exceptions import DvcException
 
@@ -234,7 +234,7 @@ def _failure(record: Path, address: str, status: int) -> GanmillError:
     )
 
 
-def _reasons(repo: Any, address: str) -> list[str]:  # noqa: ANN401  # DVC's Repo has no types
+def _reasons(repo: Any, address: str) -> list[str]:  # DVC's Repo has no types
     """Return why DVC would run a stage, in plain words."""
     from flows import _dvc
 
@@ -257,12 +257,12 @@ def _reasons(repo: Any, address: str) -> list[str]:  # noqa: ANN401  # DVC's Rep
     return words
 
 
-def _shown(place: Path, repo: Any) -> Path:  # noqa: ANN401
+def _shown(place: Path, repo: Any) -> Path:
     root = Path(repo.root_dir)
     return place.relative_to(root) if place.is_relative_to(root) else place
 
 
-def _changed_params(stage: Any, address: str, sections: set[str]) -> list[str]:  # noqa: ANN401
+def _changed_params(stage: Any, address: str, sections: set[str]) -> list[str]:
     """Return `train.kimg: 40 -> 60` for each parameter that differs from `dvc.lock`."""
     prefix = f"recipes.{address.partition('@')[2]}."
     words = []
@@ -277,7 +277,7 @@ def _changed_params(stage: Any, address: str, sections: set[str]) -> list[str]: 
     return words
 
 
-def _flat(key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401  # any YAML value
+def _flat(key: str, value: Any) -> dict[str, Any]:  # any YAML value
     if not isinstance(value, dict):
         return {} if value is None else {key: value}
     return {k: v for name in value for k, v in _flat(f"{key}.{name}", value[name]).items()}

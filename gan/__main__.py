@@ -42,7 +42,7 @@ def extractor(layout: Layout, recipe: Recipe) -> None:
     from gan.modality import modality
 
     data = modality("image").open_dataset(layout.train_data(recipe.name))
-    digest = train_extractor(data, layout.extractor(recipe.name), recipe.evaluate.seed)
+    digest = train_extractor(data, layout.extractor(recipe.name), EXTRACTOR_SEED)
     _say(f"extractor {recipe.name}: domain@{digest[:8]}")
 
 
@@ -73,6 +73,8 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     interval = f"[{found['low']:.2f}, {found['high']:.2f}]"
     _say(f"evaluate {name}: fd_domain {found['value']:.2f} {interval}, N {found['n']}")
 
+
+EXTRACTOR_SEED = 1  # one network for one data set: no setting renews it
 
 VERBS: dict[str, Callable[[Layout, Recipe], None]] = {
     "ingest": ingest,

@@ -61,6 +61,10 @@ class Layout:
         """The bundle that comes with the code, if there is one."""
         return self.root / "bundles" / recipe
 
+    def shipped_history(self, recipe: str) -> Path:
+        """The training statistics of the shipped bundle, as `stats.jsonl`."""
+        return self.root / "bundles" / f"{recipe}.history.jsonl"
+
     def raw(self, recipe: str) -> Path:
         """Packed shards of the source images, and their index."""
         return self.root / "data" / recipe / "raw"
@@ -88,6 +92,10 @@ class Layout:
     def evaluation(self, recipe: str) -> Path:
         """Metrics and pictures of the trained model."""
         return self.root / "reports" / recipe / "evaluation"
+
+    def version_report(self, recipe: str, digest: str) -> Path:
+        """Metrics and pictures of another bundle than the trained one, measured on these data."""
+        return self.root / "reports" / recipe / "versions" / digest[:12]
 
     def gate(self, recipe: str) -> Path:
         """Evidence of gate decisions: `<candidate digest>.json`."""

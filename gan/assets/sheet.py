@@ -34,9 +34,10 @@ h2 small { color: var(--faded); font-weight: 400; margin-left: 6px; }
 a { color: var(--accent); text-decoration: none; } a:hover { text-decoration: underline; }
 code { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .lead { margin: 6px 0 24px; color: var(--faded); }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 1px; margin: 0;
-  background: var(--rule); border: 1px solid var(--rule); border-radius: 12px; overflow: hidden; }
-dl div { background: var(--card); padding: 12px 16px; min-width: 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 16px 24px;
+  margin: 0; padding: 16px 20px; background: var(--card); border: 1px solid var(--rule);
+  border-radius: 12px; }
+dl div { min-width: 0; }
 dt { color: var(--faded); font-size: 12px; } dd { margin: 0; overflow-wrap: anywhere; }
 nav { margin: 20px 0 0; display: flex; flex-wrap: wrap; gap: 8px; }
 nav a { padding: 3px 12px; border: 1px solid var(--rule); border-radius: 99px;

@@ -148,6 +148,8 @@ def read_tar(path: Path, survey: Survey) -> Iterator[Member]:
                 if member := _tar_member(path, archive, info, links, survey):
                     yield member
                 archive.members = []  # type: ignore[attr-defined]  # or tarfile keeps every header
+        while meter.read(_HEADER_SLACK_BYTES):
+            pass  # the check sum of a compressed stream stands at its very end
 
 
 @contextmanager

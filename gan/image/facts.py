@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 # What an image can be set aside for, in words that follow "N images: ".
 REASONS = {
     "ACTIVE_CONTENT": "an SVG, which can hold scripts",
-    "ASPECT_RATIO": "far longer than wide, or wider than long",
+    "ASPECT_RATIO": "over 20 times longer one way than the other",
     "BLANK": "one flat colour",
     "CORRUPT": "damaged inside",
     "DECOMPRESSION_BOMB": "announces more pixels than any image needs",

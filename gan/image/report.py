@@ -7,7 +7,6 @@ import io
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +20,7 @@ from gan.image.decode import Rejected, decode, flatten
 from gan.image.facts import REASONS, class_name
 from gan.image.shards import Shards, places, read_index
 from gan.image.sources import SKIPPED
+from gan.image.verdict import Verdict
 
 _THUMBNAIL_PX = 64
 _ACCEPTED_EXAMPLES, _REJECTED_EXAMPLES = 8, 12
@@ -51,48 +51,14 @@ a{color:#1d4ed8}
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The answer of one expectation.
-
-    Attributes:
-        name: Its name, for machines.
-        success: Whether the data meet it.
-        observed: The figure found; None when there is none.
-        wanted: The limit in words, say "at least 100".
-        says: One plain sentence with both.
-    """
-
-    name: str
-    success: bool
-    observed: float | None
-    wanted: str
-    says: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer of the data contract; the content of `verdict.json`.
-
-    Attributes:
-        success: Whether every expectation was met.
-        images: Number of images that were looked at.
-        accepted: Number of images that training may see.
-        classes: Accepted images by class.
-        rejected: Images set aside, by reason code.
-        expectations: The findings, in the contract's order.
-    """
-
-    success: bool
-    images: int
-    accepted: int
-    classes: dict[str, int]
-    rejected: dict[str, int]
-    expectations: list[Finding]
-
-
 def data_report(
-    recipe: str, raw: Path, facts: pd.DataFrame, verdict: Verdict, pages: Sequence[tuple[str, str]]
+    recipe: str,
+    raw: Path,
+    facts: pd.DataFrame,
+    verdict: Verdict,
+    *,
+    pages: Sequence[tuple[str, str]],
+    background: str = "#ffffff",
 ) -> str:
     """Return the report as HTML.
 
@@ -102,11 +68,12 @@ def data_report(
         facts: The table of facts.
         verdict: What the contract said of it.
         pages: (file name, title) of pages beside this one to link to.
+        background: Colour behind transparent parts of the examples.
 
     Raises:
         DamagedError: The shards are not what was ingested.
     """
-    with _Examples(raw) as examples:
+    with _Examples(raw, background) as examples:
         parts = [
             _head(recipe, facts, verdict, pages),
             _contract(verdict),
@@ -272,9 +239,9 @@ def _count(number: int, one: str, many: str) -> str:
 class _Examples:
     """Small pictures of images in the shards, as `data:` URIs."""
 
-    def __init__(self, raw: Path) -> None:
+    def __init__(self, raw: Path, background: str) -> None:
         self._places = places(read_index(raw))
-        self._shards = Shards(raw)
+        self._shards, self._background = Shards(raw), background
 
     def __enter__(self) -> Self:
         return self
@@ -288,7 +255,7 @@ class _Examples:
         if place.size_bytes > _LARGEST_EXAMPLE_BYTES:
             return "<div class=none>too large</div>"
         try:
-            image = flatten(decode(self._shards.read(place)).image)
+            image = flatten(decode(self._shards.read(place)).image, self._background)
         except Rejected:
             return "<div class=none>no picture</div>"
         image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""The gate passes only whole, like and good evidence; each planted fault proves that it can say no."""
+"""The gate passes only whole, like, good evidence; each planted fault proves it can say no."""
 
 import json
 import math
@@ -26,7 +26,7 @@ GOOD = Evidence("stickers", "new", "old", "m1", Interval(0.1, 0.08, 0.12), PAIRE
 COLD = replace(GOOD, champion_digest=None, paired=None)
 
 
-def _paired(**changes: Any) -> Evidence:  # noqa: ANN401
+def _paired(**changes: Any) -> Evidence:
     return replace(GOOD, paired=replace(PAIRED, **changes))
 
 
@@ -79,10 +79,10 @@ _ANY = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @given(_ANY, _ANY, _ANY, _ANY, _ANY, _ANY, _ANY)
-def test_no_numbers_pass_that_should_not(  # noqa: PLR0913, PLR0917
+def test_no_numbers_pass_that_should_not(  # noqa: PLR0917
     a: float, b: float, c: float, d: float, e: float, f: float, g: float
 ) -> None:
-    """Whatever the numbers are, a pass means finite, in order, under the floor, within the margin."""
+    """Whatever the numbers, a pass means finite, in order, under the floor, in the margin."""
     evidence = replace(
         GOOD,
         fd_share=Interval(a, b, c),
@@ -112,10 +112,6 @@ def test_a_missing_metric_is_none() -> None:
     """A metric that is not in the report, or has no interval, is None and so unknown."""
     whole = {"value": 1, "low": 0, "high": 2}
     assert interval({"metrics": {"fd": whole}}, "fd") == Interval(1.0, 0.0, 2.0)
-    for report in (
-        {},
-        {"metrics": {}},
-        {"metrics": {"fd": {"value": 1}}},
-        {"metrics": {"fd": None}},
-    ):
+    faulty: list[dict[str, Any]] = [{}, {"metrics": {}}, {"metrics": {"fd": {"value": 1}}}]
+    for report in [*faulty, {"metrics": {"fd": None}}]:
         assert interval(report, "fd") is None

@@ -1,8 +1,9 @@
-"""Versions and aliases in a real MLflow server: one digest is one version, and bytes are checked."""
+"""Versions and aliases in a real MLflow server: a digest is one version, bytes are checked."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_registering_at_once_makes_one_version(
 ) -> None:
     """Four at the same time end with a single version of the digest."""
     bundle = make_bundle("raced")
-    call = (mlflow_settings, "raced", bundle, run, {})
+    call: tuple[Any, ...] = (mlflow_settings, "raced", bundle, run, {})
     threads = [threading.Thread(target=registry.register, args=call) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -82,7 +83,7 @@ def test_fetched_bytes_are_the_registered_bytes(
     tmp_path: Path,
     server_layout: Layout,
 ) -> None:
-    """A bundle comes back whole under its digest; one that was exchanged is refused and not kept."""
+    """A bundle comes back whole under its digest; an exchanged one is refused and not kept."""
     made = registry.register(mlflow_settings, "fetched", make_bundle("good"), run, {})
     folder = registry.fetch(mlflow_settings, made, tmp_path / "store")
     assert folder == tmp_path / "store" / made.digest

@@ -98,11 +98,19 @@ def test_stale_or_unsigned_is_refused(
     _promote(layout, mlflow_settings, made[0], None)
     with pytest.raises(ApprovalError, match="compares with champion none, but it is v1 now"):
         _promote(layout, mlflow_settings, made[1], None)
-    call = (layout, mlflow_settings, made[1].recipe, made[1])
     for missing in ("evidence_digest", "actor", "reason"):
         words = {"evidence_digest": EVIDENCE, "actor": "A", "reason": "r", missing: ""}
         with pytest.raises(ApprovalError):
-            release.promote(*call, **words, expected_champion=1)
+            release.promote(
+                layout,
+                mlflow_settings,
+                made[1].recipe,
+                made[1],
+                evidence_digest=words["evidence_digest"],
+                actor=words["actor"],
+                reason=words["reason"],
+                expected_champion=1,
+            )
 
     release.decline(
         layout, made[1], event="reject", evidence_digest=EVIDENCE, actor="gate", reason="worse"
@@ -187,11 +195,11 @@ class _Forward(BaseHTTPRequestHandler):
             return
         payload = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
         headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-        request = urllib.request.Request(  # noqa: S310  # our own server
+        request = urllib.request.Request(  # our own server
             self.server.target + self.path, payload, headers, method=self.command
         )
         try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310
+            with urllib.request.urlopen(request) as answer:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as refused:
             status, body = refused.code, refused.read()

@@ -39,7 +39,7 @@ def test_an_impossible_port_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     """The message names the variable as it is written in the environment."""
     monkeypatch.setenv("GANMILL_MLFLOW_PORT", value)
 
-    with pytest.raises(UsageError, match="^GANMILL_MLFLOW_PORT: "):
+    with pytest.raises(UsageError, match=r"^GANMILL_MLFLOW_PORT: "):
         load_settings()
 
 

@@ -31,7 +31,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # our own server
+    with urllib.request.urlopen(url, timeout=5) as answer:  # our own server
         return str(answer.read().decode())
 
 

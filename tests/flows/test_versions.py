@@ -1,4 +1,4 @@
-"""DVC through its one door: least work, plain reasons, our own errors, nothing stale after a kill."""
+"""DVC through its one door: least work, plain reasons, our own errors, no stale locks."""
 
 import json
 import os
@@ -56,7 +56,8 @@ if mood.startswith("fail"):
     record.parent.mkdir(parents=True, exist_ok=True)
     kind, code = mood.split()[1:]
     if kind != "silent":
-        record.write_text(json.dumps({"error": kind, "exit_code": int(code), "message": "so it is"}))
+        told = {"error": kind, "exit_code": int(code), "message": "so it is"}
+        record.write_text(json.dumps(told))
     sys.exit(int(code))
 pathlib.Path(out).mkdir(parents=True)
 pathlib.Path(out, "file").write_text(pathlib.Path(source).read_text() + stage)
@@ -245,9 +246,9 @@ def test_an_old_failure_is_not_told_again(layout: Layout) -> None:
 
 def test_what_is_not_there_is_named(layout: Layout) -> None:
     """A wrong stage, a wrong recipe and a missing input each have their own line."""
-    with pytest.raises(UsageError, match="Stages: ingest, validate"):
+    with pytest.raises(UsageError, match=r"Stages: ingest, validate"):
         reproduce(layout, "cook", "a")
-    with pytest.raises(RecipeError, match="is recipe 'nobody' in params.yaml"):
+    with pytest.raises(RecipeError, match=r"is recipe 'nobody' in params\.yaml"):
         reproduce(layout, "ingest", "nobody")
     with pytest.raises(GanmillError, match=r"data/a/raw.*ganmill run a"):
         reproduce(layout, "prepare", "a")

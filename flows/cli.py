@@ -1,0 +1,275 @@
+"""`ganmill`: the product's commands. Nothing heavy is imported before a command needs it."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gan.errors import GanmillError, PreemptedError, UsageError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+    from gan.paths import Layout
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
+    epilog="First time? [bold]make demo[/bold]   Your own images? [bold]ganmill init my-pets --images ~/pets[/bold]",
+)
+RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is one line and an exit code."""
+    try:
+        app()
+    except GanmillError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from here.", PreemptedError.exit_code)
+    except PermissionError as error:
+        _fail(f"{error.filename}: no permission. Mend its owner or mode.", UsageError.exit_code)
+
+
+@app.command(epilog="Example: ganmill demo")
+def demo() -> None:
+    """Start everything, run the [bold]stickers[/bold] recipe from end to end, and show what came out."""
+    retrain("stickers", force=False, as_json=False)
+
+
+@app.command(epilog="Example: GANMILL_MLFLOW_PORT=5050 ganmill up")
+def up() -> None:
+    """Start the local Prefect and MLflow servers and the scheduler; they stay until `ganmill down`."""
+    from flows import show
+
+    layout, settings = _place()
+    show.servers(_start_stack(layout, settings))
+    print("Stop them with: ganmill down")
+
+
+@app.command(epilog="Example: ganmill down")
+def down() -> None:
+    """Stop what `ganmill up` started, and nothing else."""
+    from flows import stack
+
+    layout, _ = _place()
+    stopped = stack.down(layout)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command(epilog="Example: ganmill init my-avatars --images ~/avatars.zip --pixel-art")
+def init(
+    name: Annotated[str, typer.Argument(help="Of the new recipe: a-z 0-9 . _ -")],
+    images: Annotated[Path, typer.Option(help="A folder, zip or tar: class sub-folders, flat, or with a labels.csv.")],
+    label: Annotated[str | None, typer.Option(help="folder, none, or a column of labels.csv; found by itself if not given.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="16 to 256, a power of two; read from the images if not given.")] = None,
+    kimg: Annotated[float, typer.Option(help="Training budget in thousands of images.")] = 40.0,
+    licence: Annotated[str, typer.Option(help="Under which licence the images are.")] = "unknown",
+    background: Annotated[str, typer.Option(help="Colour that transparent images are laid on.")] = "#ffffff",
+    pixel_art: Annotated[bool, typer.Option("--pixel-art", help="Hard pixels: never smooth them.")] = False,
+) -> None:
+    """Add a recipe for a folder or archive of your own images."""
+    from flows import show
+    from flows.newcomer import propose
+
+    layout, _ = _place()
+    recipe, seen = propose(
+        layout, name, images.expanduser(), label=label, resolution=resolution, kimg=kimg,
+        licence=licence, background=background, pixel_art=pixel_art,
+    )
+    show.proposal(recipe, seen)
+
+
+@app.command(epilog="Example: ganmill recipes --json")
+def recipes(as_json: AsJson = False) -> None:
+    """List the recipes of params.yaml."""
+    from flows import show
+    from gan.recipe import load_recipes
+
+    layout, _ = _place()
+    show.recipes(load_recipes(layout.params), as_json=as_json)
+
+
+@app.command(epilog="Example: ganmill validate stickers")
+def validate(recipe: RecipeName, as_json: AsJson = False) -> None:
+    """Bring the images in and hold the data contract over them."""
+    from flows import show
+
+    layout, _ = _place()
+    try:
+        _stages(layout, recipe, ("ingest", "validate"))
+    finally:
+        show.verdict(layout, recipe, as_json=as_json)
+
+
+@app.command(epilog="Example: ganmill retrain stickers --force")
+def retrain(
+    recipe: RecipeName,
+    force: Annotated[bool, typer.Option("--force", help="Train although nothing changed, from the champion of now.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the champion up to date: check, train, measure, register, gate, promote, mint.
+
+    Killed at any moment, the same command goes on where it was.
+    """
+    from flows import show
+
+    layout, settings = _place()
+    _require_recipe(layout, recipe)
+    with _servers(layout, settings) as run:
+        print(f"retrain {recipe}", file=sys.stderr)
+        outcome = run("flows.retrain", "retrain", recipe, force=force)
+        show.outcome(layout, settings, outcome, as_json=as_json)
+
+
+@app.command(epilog="Example: ganmill evaluate stickers --json")
+def evaluate(recipe: RecipeName, as_json: AsJson = False) -> None:
+    """Measure the trained model; the stages before it run only if something changed."""
+    from flows import show
+    from flows.versions import STAGES
+
+    layout, _ = _place()
+    _stages(layout, recipe, STAGES)
+    show.metrics(layout, recipe, as_json=as_json)
+
+
+@app.command(epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter colours wanted"')
+def promote(
+    recipe: RecipeName,
+    by: Annotated[str, typer.Option(help="Who promotes.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    version: Annotated[int | None, typer.Option(help="A registered version; the challenger if not given.")] = None,
+) -> None:
+    """Make a registered version the champion, if the gate passes it; recorded in the ledger."""
+    layout, settings = _place()
+    _require_recipe(layout, recipe)
+    with _servers(layout, settings) as run:
+        done = run("flows.promote", "promote", recipe, version, by, reason)
+        print(f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); ledger line {done.entry.seq}")
+        print(f"Mint from it: ganmill generate {recipe}    Back: ganmill rollback {recipe} --by {by} --reason ...")
+
+
+@app.command(epilog='Example: ganmill rollback stickers --by ada --reason "blurred hearts"')
+def rollback(
+    recipe: RecipeName,
+    by: Annotated[str, typer.Option(help="Who rolls back.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+) -> None:
+    """Make the champion before this one champion again; recorded in the ledger."""
+    layout, settings = _place()
+    _require_recipe(layout, recipe)
+    with _servers(layout, settings):
+        from flows import release
+
+        done = release.rollback(layout, settings, recipe, actor=by, reason=reason)
+        print(f"{recipe} v{done.version} is champion again; ledger line {done.entry.seq}")
+
+
+@app.command(epilog="Example: ganmill generate stickers --count 200 --seed 7")
+def generate(
+    recipe: RecipeName,
+    count: Annotated[int | None, typer.Option(min=1, help="Assets wanted; the recipe's count if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the latents; the recipe's if not given.")] = None,
+    slot: Annotated[str | None, typer.Option(help="The occasion, one batch each; today if not given.")] = None,
+) -> None:
+    """Mint a batch of assets from the champion."""
+    layout, settings = _place()
+    _require_recipe(layout, recipe)
+    with _servers(layout, settings) as run:
+        folder = run("flows.generate", "generate", recipe, count, seed, slot)
+        print(f"Contact sheet: {folder / 'index.html'}")
+
+
+@app.command(epilog="Example: ganmill status --json")
+def status(as_json: AsJson = False) -> None:
+    """One screen: servers, champions and their age, the last batches."""
+    from flows import show, stack
+
+    layout, settings = _place()
+    show.status(layout, settings, stack.status(layout, settings), as_json=as_json)
+
+
+@app.command(epilog="Example: ganmill reconcile")
+def reconcile() -> None:
+    """Finish promotions that a kill left half done; harmless at any time."""
+    layout, settings = _place()
+    with _servers(layout, settings) as run:
+        run("flows.reconcile", "reconcile")
+
+
+def _place() -> "tuple[Layout, Settings]":
+    """Return the workspace and the settings, with every library's analytics off from here on."""
+    from flows.settings import load_settings, quiet_environment, workspace
+
+    layout, settings = workspace(), load_settings()
+    os.environ.update(quiet_environment(settings, layout))
+    return layout, settings
+
+
+def _require_recipe(layout: "Layout", recipe: str) -> None:
+    """Refuse an unknown recipe before anything is started."""
+    from gan.recipe import load_recipe
+
+    load_recipe(layout.params, recipe)
+
+
+def _start_stack(layout: "Layout", settings: "Settings") -> Any:  # noqa: ANN401  # Stack, not imported here
+    """Start the servers, and the scheduler beside a Prefect server of ours."""
+    from flows import stack
+    from flows.settings import quiet_environment
+
+    found = stack.status(layout, settings)
+    if "down" in {found.prefect.state, found.mlflow.state}:
+        print("starting Prefect and MLflow ...", file=sys.stderr)
+    found = stack.up(layout, settings)
+    if found.prefect.state == "up" and not found.others:
+        environment = quiet_environment(settings, layout)
+        stack.spawn(layout, "scheduler", [sys.executable, "-m", "flows.deploy"], environment)
+        found = stack.status(layout, settings)
+    return found
+
+
+@contextmanager
+def _servers(layout: "Layout", settings: "Settings") -> Iterator[Callable[..., Any]]:
+    """Yield a runner of flows, with the servers up; Prefect's own console lines stay quiet."""
+    import importlib
+
+    _start_stack(layout, settings)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+    def run(module: str, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401
+        return getattr(importlib.import_module(module), name)(*arguments, **options)
+
+    yield run
+
+
+def _stages(layout: "Layout", recipe: str, names: tuple[str, ...]) -> None:
+    """Reproduce DVC stages without a flow, telling each."""
+    import time
+
+    from flows.story import Step, Story
+    from flows.versions import reproduce
+
+    _require_recipe(layout, recipe)
+    story = Story(recipe)
+    for name in names:
+        started = time.monotonic()
+        done = reproduce(layout, name, recipe)
+        story.tell(Step(name, done.state, time.monotonic() - started, "; ".join(done.because)))
+
+
+def _fail(line: str, code: int) -> None:
+    print(f"ganmill: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

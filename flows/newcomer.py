@@ -1,0 +1,99 @@
+"""What `ganmill init` does: look at somebody's images and propose a recipe that fits them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.pins import write_pin
+from gan.errors import SourceError, UsageError
+from gan.paths import Layout
+from gan.recipe import Recipe, add_recipe, check_name, load_recipes
+
+if TYPE_CHECKING:
+    from gan.image.sources import SourceSummary
+
+_LEAST_IMAGES = 20  # fewer cannot be split for the extractor, nor measured
+_MOST_PX = 32  # what two cores train in minutes; `--resolution` asks for more
+_BATCH = 64
+_LABEL_COLUMNS = ("label", "class", "category")
+
+
+def propose(  # noqa: PLR0913  # the options of `ganmill init`
+    layout: Layout,
+    name: str,
+    images: Path,
+    *,
+    label: str | None,
+    resolution: int | None,
+    kimg: float,
+    licence: str,
+    background: str,
+    pixel_art: bool,
+) -> "tuple[Recipe, SourceSummary]":
+    """Add a recipe for a folder or archive of images; return it and what was seen.
+
+    Raises:
+        RecipeError: The name is taken or not allowed, or an option is impossible.
+        SourceError: The images are missing, unreadable, or fewer than 20.
+    """
+    from gan.image.sources import inspect
+
+    check_name(name, layout.params)
+    if name in load_recipes(layout.params):
+        raise UsageError(
+            f"params.yaml: recipe {name!r} is there already. Choose another name, or edit it."
+        )
+    seen = inspect(images, label or "folder")
+    if label is None and (column := _label_column(seen)):
+        label, seen = column, inspect(images, column)
+    if seen.count < _LEAST_IMAGES:
+        raise SourceError(
+            f"{images}: {seen.count} images; at least {_LEAST_IMAGES} are needed. Add images."
+        )
+    section = _section(seen, images, label or "folder", resolution, pixel_art=pixel_art)
+    section["data"] |= {"licence": licence, "background": background}
+    section["train"]["kimg"] = kimg
+    recipe = add_recipe(layout.params, name, section)
+    write_pin(layout, name, None)
+    return recipe, seen
+
+
+def _label_column(seen: "SourceSummary") -> str | None:
+    return next((column for column in _LABEL_COLUMNS if column in seen.columns), None)
+
+
+def _section(
+    seen: "SourceSummary", images: Path, label: str, resolution: int | None, *, pixel_art: bool
+) -> dict[str, Any]:
+    """Return a recipe's section with sizes, classes and contract read from the images."""
+    smallest = min(seen.labels.values())
+    filters = "nearest" if pixel_art else "lanczos"
+    data = {
+        "source": "files",
+        "path": str(images.resolve()),
+        "label_from": label,
+        "resolution": resolution or _resolution(min(seen.width_px, seen.height_px)),
+        "channels": 1 if set(seen.modes) <= {"L", "LA", "1"} else 3,
+        "resize": filters,
+        "contract": {
+            "min_images": max(2, seen.count * 4 // 5),
+            "min_images_per_class": max(1, smallest // 2),
+        },
+    }
+    batch = min(_BATCH, seen.count // 4 * 4)
+    train = {"kimg": 40.0, "start": "champion", "seed": 1, "batch_size": batch}
+    samples = max(200, min(5000, seen.count))
+    return {
+        "data": data,
+        "model": {"preset": "tiny"},
+        "train": train,
+        "evaluate": {"samples": samples},
+        "assets": {"upscale": filters},
+    }
+
+
+def _resolution(side_px: int) -> int:
+    """Return the largest power of two that the images fill, between 16 and 32 px."""
+    size = 16
+    while size * 2 <= min(side_px, _MOST_PX):
+        size *= 2
+    return size

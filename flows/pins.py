@@ -1,0 +1,56 @@
+"""The pin: a small file in git that says which bundle the next training starts from.
+
+It is a DVC dependency of `train`, and it is renewed only when that stage is about to run anyway or
+by force: a promotion alone never causes the next retraining.
+"""
+
+from flows import registry, versions
+from flows.registry import Version
+from flows.settings import Settings
+from gan.durable import read_json, write_json
+from gan.errors import DamagedError
+from gan.paths import Layout
+from gan.recipe import Recipe
+
+
+def read_pin(layout: Layout, recipe: str) -> str | None:
+    """Return the pinned bundle's digest, or None for a start from scratch.
+
+    Raises:
+        DamagedError: The pin is not `{"bundle": <digest or null>}`.
+    """
+    pin = layout.pin(recipe)
+    if not pin.exists():
+        write_pin(layout, recipe, None)
+    record = read_json(pin)
+    if not isinstance(record, dict) or "bundle" not in record:
+        raise DamagedError(f'{pin}: must be {{"bundle": <digest or null>}}. Restore it from git.')
+    digest: str | None = record["bundle"]
+    return digest
+
+
+def write_pin(layout: Layout, recipe: str, digest: str | None) -> None:
+    """Pin a bundle by digest, or a start from scratch by None."""
+    write_json(layout.pin(recipe), {"bundle": digest})
+
+
+def renew_pin(
+    layout: Layout, settings: Settings, recipe: Recipe, champion: Version | None, *, force: bool
+) -> list[str]:
+    """Pin the champion if training is about to run anyway; return why it is.
+
+    The champion's bundle is fetched into the local store, where training finds it by digest.
+
+    Raises:
+        DamagedError: The registry's files are not those that were registered.
+        ServiceError: MLflow did not answer.
+    """
+    pinned = read_pin(layout, recipe.name)
+    reasons = versions.changed(layout, "train", recipe.name)
+    reasons = ["forced", *reasons] if force else reasons
+    if not reasons or recipe.train.start == "scratch" or champion is None:
+        return reasons
+    registry.fetch(settings, champion, layout.bundle_store)
+    if pinned != champion.digest:
+        write_pin(layout, recipe.name, champion.digest)
+    return reasons

@@ -1,0 +1,54 @@
+"""The `promote` flow: a person makes a registered version the champion, if the gate passes it."""
+
+from prefect import flow
+
+from flows import evidence, registry, release
+from flows.release import Promoted
+from flows.retrain import CHALLENGER, announce
+from flows.settings import load_settings, workspace
+from gan.errors import UsageError
+from gan.recipe import load_recipe
+
+
+@flow(name="promote", flow_run_name="promote-{recipe}", validate_parameters=False)
+def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
+    """Gate a version against the champion of the moment and, on a pass, move the champion.
+
+    Args:
+        recipe: A recipe of `params.yaml`.
+        version: A registered version; None takes the challenger.
+        by: Who promotes.
+        reason: Why.
+
+    Raises:
+        UsageError: There is no such version, or it is champion already.
+        GateError: The gate did not say `pass`.
+        ApprovalError: Nobody or no reason is named, or the champion changed meanwhile.
+    """
+    layout, settings = workspace(), load_settings()
+    loaded = load_recipe(layout.params, recipe)
+    release.finish(layout, settings, recipe)
+    champion = registry.by_alias(settings, recipe, release.CHAMPION)
+    candidate = (
+        registry.by_alias(settings, recipe, CHALLENGER)
+        if version is None
+        else registry.by_number(settings, recipe, version)
+    )
+    if candidate is None:
+        raise UsageError(f"{recipe}: no challenger. Run: ganmill retrain {recipe}")
+    if champion and champion.number == candidate.number:
+        raise UsageError(f"{recipe} v{candidate.number} is the champion already.")
+    verdict, record, digest, _ = evidence.judge(layout, settings, loaded, candidate, champion)
+    evidence.require_pass(recipe, candidate, verdict, record)
+    done = release.promote(
+        layout,
+        settings,
+        recipe,
+        candidate,
+        evidence_digest=digest,
+        actor=by,
+        reason=reason,
+        expected_champion=champion.number if champion else None,
+    )
+    announce(recipe, done.version, done.digest)
+    return done

@@ -1,0 +1,243 @@
+"""The `retrain` flow: walk the stage graph of `dvc.yaml`, register, gate, promote, mint.
+
+    ingest validate prepare extractor | adopt | train evaluate | register gate promote | push generate
+
+Each of the first kind is a DVC stage, so an unchanged one costs nothing and `dvc repro` by hand
+shares its work. `adopt` registers the bundle shipped with the code when there is no champion yet.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from flows import evidence, registry, release, versions
+from flows.generate import mint_batch
+from flows.pins import read_pin, renew_pin, write_pin
+from flows.promotion import Verdict
+from flows.registry import Version
+from flows.settings import load_settings, workspace
+from flows.story import Step, Story, lineage, shown
+from flows.training import Mill, adopt_shipped, follow_training, register_bundle
+from gan.durable import read_json, run_lock
+from gan.errors import GateError
+from gan.recipe import load_recipe
+
+CHALLENGER = "challenger"
+DATA_STAGES = ("ingest", "validate", "prepare", "extractor")
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a flow run left behind.
+
+    Attributes:
+        recipe: Its recipe.
+        steps: How each step went, in order.
+        champion: The champion at the end.
+        report: The champion's `metrics.json`, measured on the present data.
+        batch: The folder of the batch.
+        flow_run_url: The run's page.
+    """
+
+    recipe: str
+    steps: list[Step]
+    champion: Version
+    report: dict[str, Any]
+    batch: Path
+    flow_run_url: str
+
+
+@flow(name="retrain", flow_run_name="retrain-{recipe}", validate_parameters=False)
+def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001, FBT002  # a form in Prefect's UI
+    """Bring a recipe's champion up to date: check the data, train, measure, gate, promote, mint.
+
+    Raises:
+        ContractError: The images do not meet the data contract.
+        GateError: The new model is not shown to be good enough; the champion stays.
+        PreemptedError: Stopped by a signal; the same call resumes.
+        BusyError: The same recipe is being retrained by another process.
+    """
+    layout, settings = workspace(), load_settings()
+    loaded = load_recipe(layout.params, recipe)
+    mill = Mill(layout, settings, loaded, lineage(settings))
+    story = Story(recipe)
+    read_pin(layout, recipe)
+    with run_lock(layout.lock(f"retrain-{recipe}"), f"retrain {recipe}"):
+        for stage in DATA_STAGES:
+            _run(story, stage, lambda stage=stage: _stage(mill, stage))
+        _run(story, "adopt", lambda: _adopt(mill))
+        _run(story, "train", lambda: _train(mill, force=force))
+        _run(story, "evaluate", lambda: _stage(mill, "evaluate"))
+        _run(story, "register", lambda: _register(mill))
+        refusal = _run(story, "gate", lambda: _gate(mill))
+        if refusal is None:
+            _run(story, "promote", lambda: _promote(mill))
+        _run(story, "push", lambda: _push(mill))
+        batch = _run(story, "generate", lambda: _generate(mill))
+        if refusal is not None:
+            raise refusal
+        return _outcome(mill, story, batch)
+
+
+def _run(story: Story, name: str, work: Callable[[], tuple[str, str, Any]]) -> Any:  # noqa: ANN401  # the step's result
+    """Run one step as a Prefect task, tell how it went, and return its result."""
+    started = time.monotonic()
+    step = task(work, name=name, task_run_name=name, cache_policy=NO_CACHE)
+    state, note, result = step()
+    story.tell(Step(name, state, time.monotonic() - started, note))
+    return result
+
+
+def _stage(mill: Mill, stage: str) -> tuple[str, str, None]:
+    """Reproduce one DVC stage, and show what people look at first."""
+    done = versions.reproduce(mill.layout, stage, mill.recipe.name)
+    if stage == "validate":
+        _show_verdict(mill)
+    if stage == "evaluate":
+        _show_metrics(mill)
+    return done.state, "; ".join(done.because), None
+
+
+def _adopt(mill: Mill) -> tuple[str, str, None]:
+    """Make the shipped bundle the first champion, if there is none and it passes the floor."""
+    layout, name = mill.layout, mill.recipe.name
+    champion = registry.by_alias(mill.settings, name, release.CHAMPION)
+    shipped = layout.shipped_bundle(name)
+    if champion is not None:
+        return "unchanged", f"v{champion.number} is champion", None
+    if not shipped.is_dir():
+        return "skipped", "no champion yet and none shipped; the first model starts from scratch", None
+    report = evidence.measure(layout, mill.recipe, shipped)
+    version = adopt_shipped(mill, report, report["bundle_digest"])
+    verdict, record, digest, _ = evidence.judge(layout, mill.settings, mill.recipe, version, None)
+    if verdict.outcome != "pass":
+        return "refused", verdict.reasons[0], None
+    release.promote(
+        layout, mill.settings, name, version, evidence_digest=digest, expected_champion=None,
+        actor="ganmill", reason=f"shipped with the code; {verdict.reasons[1]}",
+    )
+    return "promoted", f"v{version.number} (shipped) is champion; {shown(record)}", None
+
+
+def _train(mill: Mill, *, force: bool) -> tuple[str, str, None]:
+    """Train if DVC says so, from the champion of the moment."""
+    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
+    reasons = renew_pin(mill.layout, mill.settings, mill.recipe, champion, force=force)
+    if not reasons:
+        return "unchanged", "", None
+    done = follow_training(mill, force=force)
+    start = read_pin(mill.layout, mill.recipe.name) if mill.recipe.train.start == "champion" else None
+    return done.state, f"from {start[:12] if start else 'scratch'}; {'; '.join(reasons)}", None
+
+
+def _register(mill: Mill) -> tuple[str, str, None]:
+    """Register the bundle as challenger, with its report in MLflow."""
+    version, is_new = register_bundle(mill)
+    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
+    if is_new and (champion is None or champion.number != version.number):
+        registry.set_alias(mill.settings, mill.recipe.name, CHALLENGER, version.number)
+    return ("registered" if is_new else "unchanged"), f"v{version.number} {version.digest[:12]}", None
+
+
+def _gate(mill: Mill) -> tuple[str, str, GateError | None]:
+    """Judge the trained bundle against the champion of the moment; a refusal is the result."""
+    name, settings = mill.recipe.name, mill.settings
+    candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
+    if champion and champion.digest == candidate.digest:
+        return "unchanged", f"v{champion.number} is champion", None
+    found = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
+    verdict, record, digest, is_new = found
+    _show_gate(mill, candidate, champion, verdict, record)
+    try:
+        evidence.require_pass(name, candidate, verdict, record)
+    except GateError as refusal:
+        if is_new:
+            event = "reject" if verdict.outcome == "fail" else "hold"
+            release.decline(
+                mill.layout, candidate, event=event, evidence_digest=digest, actor="ganmill", reason=str(refusal)
+            )
+        return verdict.outcome, verdict.reasons[-1], refusal
+    return "passed", verdict.reasons[-1], None
+
+
+def _promote(mill: Mill) -> tuple[str, str, None]:
+    """Move the champion to the candidate that passed."""
+    name, settings = mill.recipe.name, mill.settings
+    release.finish(mill.layout, settings, name)
+    candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
+    if champion and champion.digest == candidate.digest:
+        return "unchanged", f"v{champion.number} is champion", None
+    verdict, record, digest, _ = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
+    evidence.require_pass(name, candidate, verdict, record)
+    done = release.promote(
+        mill.layout, settings, name, candidate, evidence_digest=digest,
+        expected_champion=champion.number if champion else None,
+        actor="ganmill", reason=f"passed the gate; {verdict.reasons[-1]}",
+    )
+    announce(name, done.version, done.digest)
+    return "promoted", f"v{done.version} is champion, after {f'v{done.previous}' if done.previous else 'none'}", None
+
+
+def announce(recipe: str, version: int, digest: str) -> None:
+    """Emit `model.promoted`, which deployments may start on."""
+    resource = {"prefect.resource.id": f"ganmill.model.{recipe}", "prefect.resource.name": recipe}
+    emit_event("model.promoted", resource=resource, payload={"version": version, "digest": digest})
+
+
+def _push(mill: Mill) -> tuple[str, str, None]:
+    """Copy data and models to the DVC remote."""
+    count = versions.push(mill.layout, mill.recipe.name)
+    return ("pushed" if count else "unchanged"), f"{count} files" if count else "", None
+
+
+def _generate(mill: Mill) -> tuple[str, str, Path]:
+    """Mint the day's batch from the champion."""
+    minted, version = mint_batch(mill)
+    state = "unchanged" if minted.already else "minted"
+    return state, f"{minted.accepted} assets from v{version.number}: {shown(minted.folder)}", minted.folder
+
+
+def _candidate(mill: Mill) -> Version:
+    digest = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")["bundle_digest"]
+    known = registry.versions(mill.settings, mill.recipe.name)
+    return next(version for version in known if version.digest == digest)
+
+
+def _outcome(mill: Mill, story: Story, batch: Path) -> Retrained:
+    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
+    assert champion is not None  # noqa: S101  # a batch was minted from it
+    report = evidence.report_of(mill.layout, mill.settings, mill.recipe, champion)
+    rows = [{"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note} for s in story.steps]
+    create_table_artifact(rows, key="steps", description=f"What became of {mill.recipe.name}")
+    return Retrained(mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url)
+
+
+def _show_verdict(mill: Mill) -> None:
+    verdict = read_json(mill.layout.facts(mill.recipe.name) / "verdict.json")
+    lines = [f"- {'ok' if each['success'] else '**failed**'}: {each['says']}" for each in verdict["expectations"]]
+    page = mill.layout.data_report(mill.recipe.name) / "index.html"
+    text = f"# Data contract: {'met' if verdict['success'] else 'failed'}\n\n" + "\n".join(lines)
+    create_markdown_artifact(f"{text}\n\nReport: `{page}`", key="data-contract")
+
+
+def _show_metrics(mill: Mill) -> None:
+    report = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")
+    rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
+    create_table_artifact(rows, key="metrics", description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}")
+
+
+def _show_gate(mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path) -> None:
+    reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
+    against = f"v{champion.number}" if champion else "no champion"
+    create_markdown_artifact(
+        f"# Gate: {verdict.outcome}\n\n{mill.recipe.name} [v{candidate.number}]({candidate.url}) against {against}\n\n"
+        f"{reasons}\n\nEvidence: `{record}`",
+        key="gate",
+    )

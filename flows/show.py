@@ -1,0 +1,189 @@
+"""What the commands print: tables for people, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.story import shown
+from gan.durable import read_json
+from gan.errors import DamagedError, ServiceError
+from gan.paths import Layout
+from gan.recipe import Recipe, load_recipes
+
+if TYPE_CHECKING:
+    from flows.retrain import Retrained
+    from flows.settings import Settings
+    from flows.stack import Stack
+    from gan.image.sources import SourceSummary
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def servers(stack: "Stack") -> None:
+    """Print where the servers are."""
+    table = Table("server", "state", "address", box=None, padding=(0, 2))
+    for server in (stack.prefect, stack.mlflow, *stack.others):
+        table.add_row(server.name, server.state, server.url)
+    _console.print(table)
+
+
+def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
+    """Print what `init` saw and wrote, and what comes next."""
+    classes = f"{len(seen.labels)} classes" if len(seen.labels) > 1 else "one class"
+    print(f"{recipe.name}: {seen.count:,} images, {classes}, mostly {seen.width_px}x{seen.height_px} px")
+    for label, count in sorted(seen.labels.items(), key=lambda item: -item[1])[:12]:
+        print(f"  {label or '(no class)':<28} {count:>7,}")
+    if len(seen.labels) > 12:  # noqa: PLR2004
+        print(f"  ... and {len(seen.labels) - 12} more")
+    left_out = sum(seen.skipped.values())
+    if left_out:
+        print(f"  left out: {', '.join(f'{n} {code}' for code, n in seen.skipped.items())}")
+    print(f"Written to params.yaml: trained at {recipe.data.resolution} px, {recipe.train.kimg:g} kimg.")
+    print(f"Next: ganmill retrain {recipe.name}")
+
+
+def recipes(found: Mapping[str, Recipe], *, as_json: bool) -> None:
+    """Print the recipes."""
+    if as_json:
+        print(json.dumps({name: recipe.model_dump() for name, recipe in found.items()}, indent=2))
+        return
+    table = Table("recipe", "images", "size", "training", "schedule", box=None, padding=(0, 2))
+    for name, recipe in found.items():
+        data, schedule = recipe.data, recipe.schedule
+        source = f"{data.glyphs.count:,} drawn" if data.glyphs else shown(Path(data.path))
+        when = ", ".join(f"{verb} {cron}" for verb, cron in (("retrain", schedule.retrain), ("generate", schedule.generate)) if cron)
+        table.add_row(name, source, f"{data.resolution} px", f"{recipe.train.kimg:g} kimg", when or "by hand")
+    _console.print(table)
+
+
+def verdict(layout: Layout, recipe: str, *, as_json: bool) -> None:
+    """Print what the data contract said, if it said anything."""
+    path = layout.facts(recipe) / "verdict.json"
+    if not path.exists():
+        return
+    found = read_json(path)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for each in found["expectations"]:
+        print(f"  {'ok    ' if each['success'] else 'FAILED'} {each['says']}")
+    state = "is met" if found["success"] else "FAILED"
+    print(f"The data contract {state}: {found['accepted']:,} of {found['images']:,} images accepted.")
+    print(f"Report: {layout.data_report(recipe) / 'index.html'}")
+
+
+def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:
+    """Print the trained model's metrics."""
+    found = read_json(layout.evaluation(recipe) / "metrics.json")
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("metric", "value", "95 % interval", "N", box=None, padding=(0, 2))
+    for name, each in found["metrics"].items():
+        interval = f"[{each['low']:.4g}, {each['high']:.4g}]" if "low" in each else str(each.get("class", ""))
+        table.add_row(name, f"{each['value']:.4g}", interval.replace("[", r"\["), str(each.get("n", "")))
+    _console.print(table)
+    print(f"metric id {found['metric_id']}; pictures: {shown(layout.evaluation(recipe))}")
+
+
+def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json: bool) -> None:
+    """Print what a retraining left: the champion, its distance, the assets, and where to look."""
+    distance = done.report["metrics"]["fd_domain"]
+    places = {
+        "MLflow": done.champion.url,
+        "compare": f"{settings.mlflow_url}/#/models/{done.recipe}",
+        "Prefect": done.flow_run_url,
+        "data report": str(layout.data_report(done.recipe) / "index.html"),
+        "contact sheet": str(done.batch / "index.html"),
+    }
+    if as_json:
+        document = {
+            "recipe": done.recipe,
+            "champion": done.champion.number,
+            "bundle": done.champion.digest,
+            "metrics": done.report["metrics"],
+            "batch": str(done.batch),
+            "steps": [vars(step) for step in done.steps],
+            "links": places,
+        }
+        print(json.dumps(document, indent=2))
+        return
+    table = Table(title=f"{done.recipe}: what you have now", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_row("champion", f"v{done.champion.number}  (bundle {done.champion.digest[:12]})")
+    interval = f"{distance['value']:.3f}  [{distance['low']:.3f}, {distance['high']:.3f}]"
+    table.add_row("fd_domain", f"{interval}, 95 % interval, N {distance['n']}, less is better".replace("[", r"\["))
+    table.add_row("assets", shown(done.batch))
+    for name, place in places.items():
+        table.add_row(name, f"python3 -m webbrowser {place}")
+    _console.print()
+    _console.print(table)
+    ran = [step.name for step in done.steps if step.state not in {"unchanged", "skipped"}]
+    print(f"\n{'Nothing changed, nothing was done again.' if not ran else 'Done: ' + ', '.join(ran) + '.'}")
+    print(f"Next: ganmill status    ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")
+
+
+def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: bool) -> None:
+    """Print servers, champions and last batches on one screen."""
+    rows = [_recipe_status(layout, settings, stack, name) for name in load_recipes(layout.params)]
+    all_servers = (stack.prefect, stack.mlflow, *stack.others)
+    if as_json:
+        found = {"servers": {s.name: {"state": s.state, "url": s.url} for s in all_servers}, "recipes": rows}
+        print(json.dumps(found, indent=2))
+        return
+    servers(stack)
+    table = Table("recipe", "champion", "since", "challenger", "last batch", "assets", box=None, padding=(0, 2))
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("recipe", "champion", "since", "challenger", "batch", "assets")))
+    _console.print()
+    _console.print(table)
+    if "down" in {stack.prefect.state, stack.mlflow.state}:
+        print("\nStart the servers with: ganmill up")
+
+
+def _recipe_status(layout: Layout, settings: "Settings", stack: "Stack", name: str) -> dict[str, Any]:
+    from flows import ledger
+
+    row: dict[str, Any] = {"recipe": name, "champion": "-", "since": "-", "challenger": "-"}
+    closing = [e for e in ledger.read(layout.ledger) if e.recipe == name and e.event in {"done", "rollback"}]
+    if closing:
+        row |= {"champion": f"v{closing[-1].to_version}", "since": _age(closing[-1].time_utc)}
+    if stack.mlflow.state != "down":
+        row |= _aliases(settings, name)
+    return row | _last_batch(layout, name)
+
+
+def _aliases(settings: "Settings", name: str) -> dict[str, str]:
+    from flows import registry
+
+    try:
+        found = {alias: registry.by_alias(settings, name, alias) for alias in ("champion", "challenger")}
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return {}
+    return {alias: f"v{version.number}" if version else "-" for alias, version in found.items()}
+
+
+def _last_batch(layout: Layout, name: str) -> dict[str, Any]:
+    """Return the newest complete batch; `batch.json` is written last."""
+    complete = sorted(layout.batches(name).glob("*/batch.json"), key=lambda path: path.stat().st_mtime)
+    if not complete:
+        return {"batch": "-", "assets": 0}
+    try:
+        return {"batch": complete[-1].parent.name, "assets": read_json(complete[-1])["accepted"]}
+    except (DamagedError, KeyError) as error:
+        print(error, file=sys.stderr)
+        return {"batch": f"{complete[-1].parent.name} (damaged)", "assets": 0}
+
+
+def _age(time_utc: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(time_utc)).total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

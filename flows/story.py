@@ -1,0 +1,83 @@
+"""The story of a run, told twice: a line for the terminal, the same line in Prefect's log.
+
+Each step ends with one line: what, how it went, how long, why. The links between the systems
+(`Lineage`) are part of it.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one step of a flow went.
+
+    Attributes:
+        name: Of the stage or task.
+        state: `unchanged`, `ran`, `restored`, `passed`, ... one word for a table.
+        seconds: Wall time.
+        note: Why it ran, or what came out; one line.
+    """
+
+    name: str
+    state: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The ids that a flow run, an MLflow run, a model version and a batch carry of each other."""
+
+    flow_run: str
+    flow_run_url: str
+    flow_run_name: str
+
+
+@dataclass
+class Story:
+    """Collects the steps of one flow run and tells each as it ends."""
+
+    recipe: str
+    steps: list[Step] = field(default_factory=list)
+
+    def tell(self, step: Step) -> None:
+        """Add a step, print its line, and log it to the flow run."""
+        self.steps.append(step)
+        line = f"{step.name:<10} {step.state:<10} {step.seconds:6.1f} s   {step.note}".rstrip()
+        say(f"  {line}")
+        log_to_run(f"{self.recipe}: {line}")
+
+
+def say(line: str) -> None:
+    """Print one line for the person at the terminal."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def log_to_run(line: str) -> None:
+    """Log one line to the present Prefect run; outside of one there is nobody to tell."""
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
+    try:
+        get_run_logger().info(line)
+    except MissingContextError:
+        return
+
+
+def lineage(settings: Settings) -> Lineage:
+    """Return the present flow run's id, page and name."""
+    from prefect.runtime import flow_run
+
+    run_id = str(flow_run.id)
+    return Lineage(run_id, f"{settings.prefect_url}/runs/flow-run/{run_id}", str(flow_run.name))
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it from here, or in full."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)

@@ -1,0 +1,193 @@
+"""One training as MLflow sees it: a run opened before the first step, followed while it goes on,
+found again after a kill, closed when its model is registered.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from flows import registry, tracking, versions
+from flows.registry import Version
+from flows.settings import Settings
+from flows.story import Lineage
+from flows.tracking import StatsTail, TrackedRun
+from flows.versions import StageOutcome
+from gan.durable import read_json
+from gan.errors import GanmillError, PreemptedError
+from gan.paths import Layout
+from gan.recipe import Recipe
+from gan.training.identity import run_folder
+
+STATS = "stats.jsonl"
+
+
+@dataclass(frozen=True)
+class Mill:
+    """What every step of a flow run needs to know: where, with which servers, which recipe, which run."""
+
+    layout: Layout
+    settings: Settings
+    recipe: Recipe
+    lineage: Lineage
+
+
+def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
+    """Reproduce the `train` stage while its statistics go to MLflow and to a progress artifact.
+
+    A training that was stopped keeps its run open, and the next one with the same key resumes it.
+
+    Raises:
+        GanmillError: The stage failed; its class is that of the engine's own error.
+    """
+    folder = run_folder(mill.layout, mill.recipe)
+    run = open_training_run(mill)
+    progress = _Progress(mill.recipe.train.kimg)
+    try:
+        with StatsTail(run, folder / STATS, progress.show):
+            return versions.reproduce(mill.layout, "train", mill.recipe.name, force=force)
+    except PreemptedError:
+        raise
+    except GanmillError:
+        tracking.close_run(run, "FAILED")
+        raise
+
+
+def open_training_run(mill: Mill) -> TrackedRun:
+    """Open the MLflow run of the training that recipe, data and pin ask for, or find it open."""
+    layout, recipe = mill.layout, mill.recipe
+    folder = run_folder(layout, recipe)
+    git = versions.git_revision(layout.root)
+    tags = {
+        tracking.TRAINING_KEY: folder.name,
+        "data_version": versions.data_version(layout, recipe.name),
+        "git_revision": git.revision + ("-dirty" if git.dirty else ""),
+        "flow_run": mill.lineage.flow_run,
+        "flow_run_url": mill.lineage.flow_run_url,
+    }
+    params = {"model": recipe.model.model_dump(), "train": recipe.train.model_dump()}
+    name = f"{recipe.name} {folder.name}"
+    run = tracking.open_run(layout, mill.settings, recipe.name, name, tags, params)
+    meta = read_json(layout.train_data(recipe.name) / "meta.json")
+    _log_data(mill, run, meta)
+    return run
+
+
+def register_bundle(mill: Mill) -> tuple[Version, bool]:
+    """Register the trained bundle with its report, once per digest; return it and whether it is new.
+
+    Raises:
+        DamagedError: The bundle is not what its digests say.
+        ServiceError: MLflow did not answer; the same command again completes.
+    """
+    layout, recipe = mill.layout, mill.recipe
+    bundle = layout.bundle(recipe.name)
+    digest = read_json(layout.evaluation(recipe.name) / "metrics.json")["bundle_digest"]
+    known = [v for v in registry.versions(mill.settings, recipe.name) if v.digest == digest]
+    if known:
+        return known[-1], False
+    run = open_training_run(mill)
+    with StatsTail(run, run_folder(layout, recipe) / STATS):
+        pass  # a training by `dvc repro` left its statistics; repeated rows change nothing
+    card = read_json(bundle / "card.json")
+    version = registry.register(mill.settings, recipe.name, bundle, run, version_tags(mill))
+    publish_report(mill, run, version, layout.evaluation(recipe.name), round(card["kimg"] * 1000))
+    return version, True
+
+
+def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version:
+    """Register the bundle that comes with the code, with its history and its report on these data."""
+    layout, recipe = mill.layout, mill.recipe
+    card = read_json(layout.shipped_bundle(recipe.name) / "card.json")
+    tags = {
+        tracking.TRAINING_KEY: f"shipped-{digest[:12]}",
+        "data_version": "shipped",
+        "flow_run_url": mill.lineage.flow_run_url,
+    }
+    params = {"model": {"preset": card["preset"]}, "train": card["train"]}
+    name = f"{recipe.name} shipped"
+    run = tracking.open_run(layout, mill.settings, recipe.name, name, tags, params)
+    _log_data(mill, run, {"digest": report["data_digest"], "count": None, "classes": card["classes"]})
+    with StatsTail(run, layout.shipped_history(recipe.name)):
+        pass
+    shipped = layout.shipped_bundle(recipe.name)
+    version = registry.register(mill.settings, recipe.name, shipped, run, version_tags(mill))
+    folder = layout.version_report(recipe.name, digest)
+    publish_report(mill, run, version, folder, round(card["kimg"] * 1000))
+    return version
+
+
+def version_tags(mill: Mill) -> dict[str, str]:
+    """Return the ids that a registered version carries."""
+    git = versions.git_revision(mill.layout.root)
+    return {
+        "data_version": versions.data_version(mill.layout, mill.recipe.name),
+        "git_revision": git.revision + ("-dirty" if git.dirty else ""),
+        "flow_run": mill.lineage.flow_run,
+        "flow_run_url": mill.lineage.flow_run_url,
+    }
+
+
+def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Any, nimg: int) -> None:  # noqa: ANN401  # Path
+    """Send a version's metrics and pictures to its run, describe it, and close it."""
+    pictures = [folder / "grid.png", folder / "samples.png"]
+    tracking.log_report(run, folder / "metrics.json", pictures, nimg=nimg)
+    tags = {"bundle_digest": version.digest, "model_version": str(version.number)}
+    tracking.tag_run(run, tags)
+    tracking.describe_run(
+        run,
+        f"**{mill.recipe.name} v{version.number}**, bundle `{version.digest[:12]}`.\n\n"
+        f"- made by [{mill.lineage.flow_run_name}]({mill.lineage.flow_run_url}) in Prefect\n"
+        f"- registered as [v{version.number}]({version.url})\n"
+        f"- data version (DVC) `{version.tags.get('data_version', '')}`",
+    )
+    tracking.close_run(run, "FINISHED")
+
+
+def _log_data(mill: Mill, run: TrackedRun, meta: Mapping[str, Any]) -> None:
+    layout, name = mill.layout, mill.recipe.name
+    source = {
+        "path": str(layout.train_data(name).relative_to(layout.root)),
+        "rev": versions.git_revision(layout.root).revision,
+        "md5": versions.data_version(layout, name),
+    }
+    profile = {"images": meta["count"], "classes": len(meta["classes"])}
+    tracking.log_dataset(run, name, str(meta["digest"]), source, profile)
+
+
+class _Progress:
+    """A progress artifact in Prefect's run page; Prefect being away costs nothing but the bar."""
+
+    def __init__(self, total_kimg: float) -> None:
+        self._total_kimg = total_kimg
+        self._artifact: UUID | None = None
+        self._lock = threading.Lock()
+        self._create()
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Move the bar to a row's images."""
+        from httpx import HTTPError
+        from prefect.artifacts import update_progress_artifact
+        from prefect.exceptions import PrefectException
+
+        if self._artifact is None:
+            return
+        share = min(100.0, 100 * float(row["kimg"]) / self._total_kimg)
+        speed, left = row["images_per_second"], row["eta_seconds"]
+        words = f"{row['kimg']:.1f} kimg, {speed:.0f} images/s, {left:.0f} s left"
+        try:
+            with self._lock:
+                update_progress_artifact(self._artifact, share, words)
+        except (HTTPError, PrefectException):
+            self._artifact = None  # said by Prefect's own log; training is not disturbed
+
+    def _create(self) -> None:
+        from httpx import HTTPError
+        from prefect.artifacts import create_progress_artifact
+        from prefect.exceptions import PrefectException
+
+        try:
+            self._artifact = create_progress_artifact(0.0, key="training", description="0 kimg")
+        except (HTTPError, PrefectException):
+            self._artifact = None

@@ -1,0 +1,93 @@
+"""A small world for the metrics: 16 px images of three classes, a bundle, an extractor."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gan.bundle import Bundle, Card, pack
+from gan.image.dataset import Dataset
+from gan.metrics.domain import train_extractor
+from gan.metrics.extractors import Extractor, load_extractor
+from gan.modality import modality
+
+CLASSES = ["bars", "checks", "dots"]
+SIDE_PX = 16
+
+
+def _draw(count: int, classes: list[str], channels: int = 3, seed: int = 0) -> Dataset:
+    """Return a data set in which each class is another pattern, sorted by class."""
+    random = np.random.default_rng(seed)
+    labels = np.sort(np.arange(count) % len(classes)).astype(np.int64)
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+    patterns = [(y // 4) % 2, (x // 4 + y // 4) % 2, (y % 8 < 3) & (x % 8 < 3)]
+    images = np.empty((count, channels, SIDE_PX, SIDE_PX), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        ink, paper = random.integers(0, 256, (2, channels, 1, 1))
+        shift = tuple(random.integers(0, 8, 2))
+        image[:] = np.where(np.roll(patterns[label % 3], shift, (0, 1)), ink, paper)
+    return Dataset(images, labels, classes, f"{seed:064x}", SIDE_PX, channels)
+
+
+def _pack(folder: Path, data: Dataset, seed: int) -> Bundle:
+    """Return a packed bundle of untrained networks that fits a data set."""
+    room = modality("image")
+    torch.manual_seed(seed)
+    shape = ("tiny", data.resolution, data.channels, len(data.classes), torch.float32)
+    card = Card(
+        recipe="patterns",
+        preset="tiny",
+        resolution=data.resolution,
+        channels=data.channels,
+        z_dim=room.z_dim("tiny"),
+        classes=data.classes,
+        data_digest=data.digest,
+        start_digest=None,
+        kimg=0.0,
+        total_kimg=0.0,
+        seed=seed,
+        precision="float32",
+        torch=torch.__version__,
+        train={},
+    )
+    return pack(folder, room.build_generator(*shape), room.build_critic(*shape), card)
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Dataset]:
+    """Return what draws a data set: (count, classes, channels=3, seed=0)."""
+    return _draw
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Bundle]:
+    """Return what packs an untrained bundle: (folder, data, seed)."""
+    return _pack
+
+
+@pytest.fixture(scope="session")
+def data() -> Dataset:
+    """Return 240 colour images of three classes."""
+    return _draw(240, CLASSES)
+
+
+@pytest.fixture(scope="session")
+def bundle(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return an untrained bundle."""
+    return _pack(tmp_path_factory.mktemp("bundle"), data, seed=1)
+
+
+@pytest.fixture(scope="session")
+def extractor_folder(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an extractor that was trained for a moment."""
+    folder = tmp_path_factory.mktemp("extractor")
+    train_extractor(data, folder, seed=1, images_shown=6400)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def extractor(extractor_folder: Path) -> Extractor:
+    """Return that extractor, opened."""
+    return load_extractor(extractor_folder)
