@@ -68,13 +68,26 @@ def down() -> None:
 @app.command(epilog="Example: ganmill init my-avatars --images ~/avatars.zip --pixel-art")
 def init(
     name: Annotated[str, typer.Argument(help="Of the new recipe: a-z 0-9 . _ -")],
-    images: Annotated[Path, typer.Option(help="A folder, zip or tar: class sub-folders, flat, or with a labels.csv.")],
-    label: Annotated[str | None, typer.Option(help="folder, none, or a column of labels.csv; found by itself if not given.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="16 to 256, a power of two; read from the images if not given.")] = None,
+    images: Annotated[
+        Path,
+        typer.Option(help="A folder, zip or tar: class sub-folders, flat, or with a labels.csv."),
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option(help="folder, none, or a column of labels.csv; found by itself if not given."),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="16 to 256, a power of two; read from the images if not given."),
+    ] = None,
     kimg: Annotated[float, typer.Option(help="Training budget in thousands of images.")] = 40.0,
     licence: Annotated[str, typer.Option(help="Under which licence the images are.")] = "unknown",
-    background: Annotated[str, typer.Option(help="Colour that transparent images are laid on.")] = "#ffffff",
-    pixel_art: Annotated[bool, typer.Option("--pixel-art", help="Hard pixels: never smooth them.")] = False,
+    background: Annotated[
+        str, typer.Option(help="Colour that transparent images are laid on.")
+    ] = "#ffffff",
+    pixel_art: Annotated[
+        bool, typer.Option("--pixel-art", help="Hard pixels: never smooth them.")
+    ] = False,
 ) -> None:
     """Add a recipe for a folder or archive of your own images."""
     from flows import show
@@ -82,8 +95,15 @@ def init(
 
     layout, _ = _place()
     recipe, seen = propose(
-        layout, name, images.expanduser(), label=label, resolution=resolution, kimg=kimg,
-        licence=licence, background=background, pixel_art=pixel_art,
+        layout,
+        name,
+        images.expanduser(),
+        label=label,
+        resolution=resolution,
+        kimg=kimg,
+        licence=licence,
+        background=background,
+        pixel_art=pixel_art,
     )
     show.proposal(recipe, seen)
 
@@ -113,7 +133,10 @@ def validate(recipe: RecipeName, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: ganmill retrain stickers --force")
 def retrain(
     recipe: RecipeName,
-    force: Annotated[bool, typer.Option("--force", help="Train although nothing changed, from the champion of now.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Train although nothing changed, from the champion of now."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the champion up to date: check, train, measure, register, gate, promote, mint.
@@ -141,20 +164,28 @@ def evaluate(recipe: RecipeName, as_json: AsJson = False) -> None:
     show.metrics(layout, recipe, as_json=as_json)
 
 
-@app.command(epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter colours wanted"')
+@app.command(
+    epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter colours wanted"'
+)
 def promote(
     recipe: RecipeName,
     by: Annotated[str, typer.Option(help="Who promotes.")],
     reason: Annotated[str, typer.Option(help="Why.")],
-    version: Annotated[int | None, typer.Option(help="A registered version; the challenger if not given.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="A registered version; the challenger if not given.")
+    ] = None,
 ) -> None:
     """Make a registered version the champion, if the gate passes it; recorded in the ledger."""
     layout, settings = _place()
     _require_recipe(layout, recipe)
     with _servers(layout, settings) as run:
         done = run("flows.promote", "promote", recipe, version, by, reason)
-        print(f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); ledger line {done.entry.seq}")
-        print(f"Mint from it: ganmill generate {recipe}    Back: ganmill rollback {recipe} --by {by} --reason ...")
+        print(
+            f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); ledger line {done.entry.seq}"
+        )
+        print(
+            f"Mint from it: ganmill generate {recipe}    Back: ganmill rollback {recipe} --by {by} --reason ..."
+        )
 
 
 @app.command(epilog='Example: ganmill rollback stickers --by ada --reason "blurred hearts"')
@@ -176,9 +207,15 @@ def rollback(
 @app.command(epilog="Example: ganmill generate stickers --count 200 --seed 7")
 def generate(
     recipe: RecipeName,
-    count: Annotated[int | None, typer.Option(min=1, help="Assets wanted; the recipe's count if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the latents; the recipe's if not given.")] = None,
-    slot: Annotated[str | None, typer.Option(help="The occasion, one batch each; today if not given.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Assets wanted; the recipe's count if not given.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the latents; the recipe's if not given.")
+    ] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="The occasion, one batch each; today if not given.")
+    ] = None,
 ) -> None:
     """Mint a batch of assets from the champion."""
     layout, settings = _place()

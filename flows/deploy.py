@@ -29,7 +29,10 @@ def deployments(layout: Layout) -> list[Any]:
 
     made = []
     for recipe in load_recipes(layout.params).values():
-        for verb, cron in ((retrain, recipe.schedule.retrain), (generate, recipe.schedule.generate)):
+        for verb, cron in (
+            (retrain, recipe.schedule.retrain),
+            (generate, recipe.schedule.generate),
+        ):
             made.append(
                 verb.to_deployment(
                     name=recipe.name,

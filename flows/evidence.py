@@ -61,7 +61,10 @@ def report_of(
         DamagedError: A bundle, the data or the extractor are not what their digests say.
         ServiceError: MLflow did not answer.
     """
-    for folder in (layout.evaluation(recipe.name), layout.version_report(recipe.name, version.digest)):
+    for folder in (
+        layout.evaluation(recipe.name),
+        layout.version_report(recipe.name, version.digest),
+    ):
         if (folder / METRICS).exists():
             report: dict[str, Any] = read_json(folder / METRICS)
             if report["bundle_digest"] == version.digest and _is_present(layout, recipe, report):
@@ -111,7 +114,9 @@ def _gather(  # noqa: PLR0913  # the parts of the evidence
     try:
         folder = registry.fetch(settings, candidate, layout.bundle_store)
     except DamagedError:
-        return Evidence(recipe.name, candidate.digest, None, "", None, None, {"bundle verifies": False})
+        return Evidence(
+            recipe.name, candidate.digest, None, "", None, None, {"bundle verifies": False}
+        )
     paired = _pair(layout, settings, recipe, folder, champion) if champion else None
     checks["metrics are of this bundle"] = report["bundle_digest"] == candidate.digest
     return Evidence(
@@ -160,4 +165,3 @@ def require_pass(recipe: str, version: Version, verdict: Verdict, record: Path) 
             f"{recipe} v{version.number}: the gate says {verdict.outcome}: {reason} The champion "
             f"stays. Evidence: {record}"
         )
-

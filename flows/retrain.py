@@ -113,15 +113,25 @@ def _adopt(mill: Mill) -> tuple[str, str, None]:
     if champion is not None:
         return "unchanged", f"v{champion.number} is champion", None
     if not shipped.is_dir():
-        return "skipped", "no champion yet and none shipped; the first model starts from scratch", None
+        return (
+            "skipped",
+            "no champion yet and none shipped; the first model starts from scratch",
+            None,
+        )
     report = evidence.measure(layout, mill.recipe, shipped)
     version = adopt_shipped(mill, report, report["bundle_digest"])
     verdict, record, digest, _ = evidence.judge(layout, mill.settings, mill.recipe, version, None)
     if verdict.outcome != "pass":
         return "refused", verdict.reasons[0], None
     release.promote(
-        layout, mill.settings, name, version, evidence_digest=digest, expected_champion=None,
-        actor="ganmill", reason=f"shipped with the code; {verdict.reasons[1]}",
+        layout,
+        mill.settings,
+        name,
+        version,
+        evidence_digest=digest,
+        expected_champion=None,
+        actor="ganmill",
+        reason=f"shipped with the code; {verdict.reasons[1]}",
     )
     return "promoted", f"v{version.number} (shipped) is champion; {shown(record)}", None
 
@@ -133,7 +143,9 @@ def _train(mill: Mill, *, force: bool) -> tuple[str, str, None]:
     if not reasons:
         return "unchanged", "", None
     done = follow_training(mill, force=force)
-    start = read_pin(mill.layout, mill.recipe.name) if mill.recipe.train.start == "champion" else None
+    start = (
+        read_pin(mill.layout, mill.recipe.name) if mill.recipe.train.start == "champion" else None
+    )
     return done.state, f"from {start[:12] if start else 'scratch'}; {'; '.join(reasons)}", None
 
 
@@ -143,7 +155,11 @@ def _register(mill: Mill) -> tuple[str, str, None]:
     champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
     if is_new and (champion is None or champion.number != version.number):
         registry.set_alias(mill.settings, mill.recipe.name, CHALLENGER, version.number)
-    return ("registered" if is_new else "unchanged"), f"v{version.number} {version.digest[:12]}", None
+    return (
+        ("registered" if is_new else "unchanged"),
+        f"v{version.number} {version.digest[:12]}",
+        None,
+    )
 
 
 def _gate(mill: Mill) -> tuple[str, str, GateError | None]:
@@ -161,7 +177,12 @@ def _gate(mill: Mill) -> tuple[str, str, GateError | None]:
         if is_new:
             event = "reject" if verdict.outcome == "fail" else "hold"
             release.decline(
-                mill.layout, candidate, event=event, evidence_digest=digest, actor="ganmill", reason=str(refusal)
+                mill.layout,
+                candidate,
+                event=event,
+                evidence_digest=digest,
+                actor="ganmill",
+                reason=str(refusal),
             )
         return verdict.outcome, verdict.reasons[-1], refusal
     return "passed", verdict.reasons[-1], None
@@ -174,15 +195,26 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
     candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
     if champion and champion.digest == candidate.digest:
         return "unchanged", f"v{champion.number} is champion", None
-    verdict, record, digest, _ = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
+    verdict, record, digest, _ = evidence.judge(
+        mill.layout, settings, mill.recipe, candidate, champion
+    )
     evidence.require_pass(name, candidate, verdict, record)
     done = release.promote(
-        mill.layout, settings, name, candidate, evidence_digest=digest,
+        mill.layout,
+        settings,
+        name,
+        candidate,
+        evidence_digest=digest,
         expected_champion=champion.number if champion else None,
-        actor="ganmill", reason=f"passed the gate; {verdict.reasons[-1]}",
+        actor="ganmill",
+        reason=f"passed the gate; {verdict.reasons[-1]}",
     )
     announce(name, done.version, done.digest)
-    return "promoted", f"v{done.version} is champion, after {f'v{done.previous}' if done.previous else 'none'}", None
+    return (
+        "promoted",
+        f"v{done.version} is champion, after {f'v{done.previous}' if done.previous else 'none'}",
+        None,
+    )
 
 
 def announce(recipe: str, version: int, digest: str) -> None:
@@ -201,7 +233,11 @@ def _generate(mill: Mill) -> tuple[str, str, Path]:
     """Mint the day's batch from the champion."""
     minted, version = mint_batch(mill)
     state = "unchanged" if minted.already else "minted"
-    return state, f"{minted.accepted} assets from v{version.number}: {shown(minted.folder)}", minted.folder
+    return (
+        state,
+        f"{minted.accepted} assets from v{version.number}: {shown(minted.folder)}",
+        minted.folder,
+    )
 
 
 def _candidate(mill: Mill) -> Version:
@@ -214,14 +250,22 @@ def _outcome(mill: Mill, story: Story, batch: Path) -> Retrained:
     champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
     assert champion is not None  # noqa: S101  # a batch was minted from it
     report = evidence.report_of(mill.layout, mill.settings, mill.recipe, champion)
-    rows = [{"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note} for s in story.steps]
+    rows = [
+        {"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note}
+        for s in story.steps
+    ]
     create_table_artifact(rows, key="steps", description=f"What became of {mill.recipe.name}")
-    return Retrained(mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url)
+    return Retrained(
+        mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url
+    )
 
 
 def _show_verdict(mill: Mill) -> None:
     verdict = read_json(mill.layout.facts(mill.recipe.name) / "verdict.json")
-    lines = [f"- {'ok' if each['success'] else '**failed**'}: {each['says']}" for each in verdict["expectations"]]
+    lines = [
+        f"- {'ok' if each['success'] else '**failed**'}: {each['says']}"
+        for each in verdict["expectations"]
+    ]
     page = mill.layout.data_report(mill.recipe.name) / "index.html"
     text = f"# Data contract: {'met' if verdict['success'] else 'failed'}\n\n" + "\n".join(lines)
     create_markdown_artifact(f"{text}\n\nReport: `{page}`", key="data-contract")
@@ -230,10 +274,16 @@ def _show_verdict(mill: Mill) -> None:
 def _show_metrics(mill: Mill) -> None:
     report = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")
     rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
-    create_table_artifact(rows, key="metrics", description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}")
+    create_table_artifact(
+        rows,
+        key="metrics",
+        description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}",
+    )
 
 
-def _show_gate(mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path) -> None:
+def _show_gate(
+    mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path
+) -> None:
     reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
     against = f"v{champion.number}" if champion else "no champion"
     create_markdown_artifact(

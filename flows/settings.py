@@ -1,9 +1,9 @@
 """Where services live and what they may be told: the environment, read once, never a recipe.
 
-    GANMILL_PREFECT_PORT   port of the local Prefect server   (4200)
-    GANMILL_MLFLOW_PORT    port of the local MLflow server    (5000)
-    PREFECT_API_URL        use this Prefect server, not the local one
-    MLFLOW_TRACKING_URI    use this MLflow server, not the local one
+GANMILL_PREFECT_PORT   port of the local Prefect server   (4200)
+GANMILL_MLFLOW_PORT    port of the local MLflow server    (5000)
+PREFECT_API_URL        use this Prefect server, not the local one
+MLFLOW_TRACKING_URI    use this MLflow server, not the local one
 """
 
 import os
@@ -48,12 +48,18 @@ class Settings(BaseSettings):
     def prefect_url(self) -> str:
         """Base address of the Prefect server's pages, without a slash at the end."""
         local = f"http://127.0.0.1:{self.prefect_port}"
-        return self.prefect_api_url.removesuffix("/").removesuffix("/api") if self.prefect_api_url else local
+        return (
+            self.prefect_api_url.removesuffix("/").removesuffix("/api")
+            if self.prefect_api_url
+            else local
+        )
 
     @property
     def mlflow_url(self) -> str:
         """Tracking address of the MLflow server, without a slash at the end."""
-        return (self.mlflow_tracking_uri or f"http://127.0.0.1:{self.mlflow_port}").removesuffix("/")
+        return (self.mlflow_tracking_uri or f"http://127.0.0.1:{self.mlflow_port}").removesuffix(
+            "/"
+        )
 
 
 def load_settings() -> Settings:

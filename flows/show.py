@@ -36,7 +36,9 @@ def servers(stack: "Stack") -> None:
 def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
     """Print what `init` saw and wrote, and what comes next."""
     classes = f"{len(seen.labels)} classes" if len(seen.labels) > 1 else "one class"
-    print(f"{recipe.name}: {seen.count:,} images, {classes}, mostly {seen.width_px}x{seen.height_px} px")
+    print(
+        f"{recipe.name}: {seen.count:,} images, {classes}, mostly {seen.width_px}x{seen.height_px} px"
+    )
     for label, count in sorted(seen.labels.items(), key=lambda item: -item[1])[:12]:
         print(f"  {label or '(no class)':<28} {count:>7,}")
     if len(seen.labels) > 12:  # noqa: PLR2004
@@ -44,7 +46,9 @@ def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
     left_out = sum(seen.skipped.values())
     if left_out:
         print(f"  left out: {', '.join(f'{n} {code}' for code, n in seen.skipped.items())}")
-    print(f"Written to params.yaml: trained at {recipe.data.resolution} px, {recipe.train.kimg:g} kimg.")
+    print(
+        f"Written to params.yaml: trained at {recipe.data.resolution} px, {recipe.train.kimg:g} kimg."
+    )
     print(f"Next: ganmill retrain {recipe.name}")
 
 
@@ -57,8 +61,14 @@ def recipes(found: Mapping[str, Recipe], *, as_json: bool) -> None:
     for name, recipe in found.items():
         data, schedule = recipe.data, recipe.schedule
         source = f"{data.glyphs.count:,} drawn" if data.glyphs else shown(Path(data.path))
-        when = ", ".join(f"{verb} {cron}" for verb, cron in (("retrain", schedule.retrain), ("generate", schedule.generate)) if cron)
-        table.add_row(name, source, f"{data.resolution} px", f"{recipe.train.kimg:g} kimg", when or "by hand")
+        when = ", ".join(
+            f"{verb} {cron}"
+            for verb, cron in (("retrain", schedule.retrain), ("generate", schedule.generate))
+            if cron
+        )
+        table.add_row(
+            name, source, f"{data.resolution} px", f"{recipe.train.kimg:g} kimg", when or "by hand"
+        )
     _console.print(table)
 
 
@@ -74,7 +84,9 @@ def verdict(layout: Layout, recipe: str, *, as_json: bool) -> None:
     for each in found["expectations"]:
         print(f"  {'ok    ' if each['success'] else 'FAILED'} {each['says']}")
     state = "is met" if found["success"] else "FAILED"
-    print(f"The data contract {state}: {found['accepted']:,} of {found['images']:,} images accepted.")
+    print(
+        f"The data contract {state}: {found['accepted']:,} of {found['images']:,} images accepted."
+    )
     print(f"Report: {layout.data_report(recipe) / 'index.html'}")
 
 
@@ -86,8 +98,14 @@ def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:
         return
     table = Table("metric", "value", "95 % interval", "N", box=None, padding=(0, 2))
     for name, each in found["metrics"].items():
-        interval = f"[{each['low']:.4g}, {each['high']:.4g}]" if "low" in each else str(each.get("class", ""))
-        table.add_row(name, f"{each['value']:.4g}", interval.replace("[", r"\["), str(each.get("n", "")))
+        interval = (
+            f"[{each['low']:.4g}, {each['high']:.4g}]"
+            if "low" in each
+            else str(each.get("class", ""))
+        )
+        table.add_row(
+            name, f"{each['value']:.4g}", interval.replace("[", r"\["), str(each.get("n", ""))
+        )
     _console.print(table)
     print(f"metric id {found['metric_id']}; pictures: {shown(layout.evaluation(recipe))}")
 
@@ -114,18 +132,31 @@ def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json:
         }
         print(json.dumps(document, indent=2))
         return
-    table = Table(title=f"{done.recipe}: what you have now", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table = Table(
+        title=f"{done.recipe}: what you have now",
+        title_justify="left",
+        show_header=False,
+        box=None,
+        padding=(0, 2),
+    )
     table.add_row("champion", f"v{done.champion.number}  (bundle {done.champion.digest[:12]})")
     interval = f"{distance['value']:.3f}  [{distance['low']:.3f}, {distance['high']:.3f}]"
-    table.add_row("fd_domain", f"{interval}, 95 % interval, N {distance['n']}, less is better".replace("[", r"\["))
+    table.add_row(
+        "fd_domain",
+        f"{interval}, 95 % interval, N {distance['n']}, less is better".replace("[", r"\["),
+    )
     table.add_row("assets", shown(done.batch))
     for name, place in places.items():
         table.add_row(name, f"python3 -m webbrowser {place}")
     _console.print()
     _console.print(table)
     ran = [step.name for step in done.steps if step.state not in {"unchanged", "skipped"}]
-    print(f"\n{'Nothing changed, nothing was done again.' if not ran else 'Done: ' + ', '.join(ran) + '.'}")
-    print(f"Next: ganmill status    ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")
+    print(
+        f"\n{'Nothing changed, nothing was done again.' if not ran else 'Done: ' + ', '.join(ran) + '.'}"
+    )
+    print(
+        f"Next: ganmill status    ganmill generate {done.recipe} --count 200 --slot extra    ganmill down"
+    )
 
 
 def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: bool) -> None:
@@ -133,24 +164,47 @@ def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: boo
     rows = [_recipe_status(layout, settings, stack, name) for name in load_recipes(layout.params)]
     all_servers = (stack.prefect, stack.mlflow, *stack.others)
     if as_json:
-        found = {"servers": {s.name: {"state": s.state, "url": s.url} for s in all_servers}, "recipes": rows}
+        found = {
+            "servers": {s.name: {"state": s.state, "url": s.url} for s in all_servers},
+            "recipes": rows,
+        }
         print(json.dumps(found, indent=2))
         return
     servers(stack)
-    table = Table("recipe", "champion", "since", "challenger", "last batch", "assets", box=None, padding=(0, 2))
+    table = Table(
+        "recipe",
+        "champion",
+        "since",
+        "challenger",
+        "last batch",
+        "assets",
+        box=None,
+        padding=(0, 2),
+    )
     for row in rows:
-        table.add_row(*(str(row[key]) for key in ("recipe", "champion", "since", "challenger", "batch", "assets")))
+        table.add_row(
+            *(
+                str(row[key])
+                for key in ("recipe", "champion", "since", "challenger", "batch", "assets")
+            )
+        )
     _console.print()
     _console.print(table)
     if "down" in {stack.prefect.state, stack.mlflow.state}:
         print("\nStart the servers with: ganmill up")
 
 
-def _recipe_status(layout: Layout, settings: "Settings", stack: "Stack", name: str) -> dict[str, Any]:
+def _recipe_status(
+    layout: Layout, settings: "Settings", stack: "Stack", name: str
+) -> dict[str, Any]:
     from flows import ledger
 
     row: dict[str, Any] = {"recipe": name, "champion": "-", "since": "-", "challenger": "-"}
-    closing = [e for e in ledger.read(layout.ledger) if e.recipe == name and e.event in {"done", "rollback"}]
+    closing = [
+        e
+        for e in ledger.read(layout.ledger)
+        if e.recipe == name and e.event in {"done", "rollback"}
+    ]
     if closing:
         row |= {"champion": f"v{closing[-1].to_version}", "since": _age(closing[-1].time_utc)}
     if stack.mlflow.state != "down":
@@ -162,7 +216,9 @@ def _aliases(settings: "Settings", name: str) -> dict[str, str]:
     from flows import registry
 
     try:
-        found = {alias: registry.by_alias(settings, name, alias) for alias in ("champion", "challenger")}
+        found = {
+            alias: registry.by_alias(settings, name, alias) for alias in ("champion", "challenger")
+        }
     except ServiceError as error:
         print(error, file=sys.stderr)
         return {}
@@ -171,7 +227,9 @@ def _aliases(settings: "Settings", name: str) -> dict[str, str]:
 
 def _last_batch(layout: Layout, name: str) -> dict[str, Any]:
     """Return the newest complete batch; `batch.json` is written last."""
-    complete = sorted(layout.batches(name).glob("*/batch.json"), key=lambda path: path.stat().st_mtime)
+    complete = sorted(
+        layout.batches(name).glob("*/batch.json"), key=lambda path: path.stat().st_mtime
+    )
     if not complete:
         return {"batch": "-", "assets": 0}
     try:

@@ -108,7 +108,9 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
     params = {"model": {"preset": card["preset"]}, "train": card["train"]}
     name = f"{recipe.name} shipped"
     run = tracking.open_run(layout, mill.settings, recipe.name, name, tags, params)
-    _log_data(mill, run, {"digest": report["data_digest"], "count": None, "classes": card["classes"]})
+    _log_data(
+        mill, run, {"digest": report["data_digest"], "count": None, "classes": card["classes"]}
+    )
     with StatsTail(run, layout.shipped_history(recipe.name)):
         pass
     shipped = layout.shipped_bundle(recipe.name)

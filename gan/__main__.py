@@ -1,10 +1,13 @@
-"""The engine's verbs, one per stage: `python -m gan ingest | prepare | extractor | train | evaluate RECIPE`.
+"""The engine's verbs, one per stage.
+
+    python -m gan ingest | prepare | extractor | train | evaluate RECIPE
 
 DVC runs these; `ganmill` is the command for people. A failure is one line on stderr, and the same
 line in `.ganmill/errors/`, where the flow that started the stage finds it.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", choices=VERBS, help="the stage to run")
     parser.add_argument("recipe", help="a recipe of params.yaml")
     chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("gan").setLevel(logging.INFO)
     layout = Layout(Path.cwd())
     try:
         VERBS[chosen.verb](layout, load_recipe(layout.params, chosen.recipe))

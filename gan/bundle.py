@@ -122,7 +122,9 @@ def open_bundle(folder: Path) -> Bundle:
         DamagedError: A file is missing, extra or altered, or the card is malformed.
     """
     if not (folder / SUMS).is_file():
-        raise DamagedError(f"{folder}: no bundle here ({SUMS} is missing). Train or fetch it first.")
+        raise DamagedError(
+            f"{folder}: no bundle here ({SUMS} is missing). Train or fetch it first."
+        )
     digest = verify_sums(folder)
     try:
         card = Card.model_validate(read_json(folder / CARD))

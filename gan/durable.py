@@ -66,7 +66,7 @@ def write_atomically(path: Path, payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> str:  # noqa: ANN401  # any JSON value
+def write_json(path: Path, value: Any) -> str:  # any JSON value
     """Write `value` as indented JSON with sorted keys, and return the SHA-256 of the bytes.
 
     Raises:
@@ -76,7 +76,7 @@ def write_json(path: Path, value: Any) -> str:  # noqa: ANN401  # any JSON value
     return write_atomically(path, f"{text}\n".encode())
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401  # any JSON value
+def read_json(path: Path) -> Any:  # any JSON value
     """Return the JSON value in `path`.
 
     Raises:
@@ -128,11 +128,14 @@ def read_verified(path: Path, digest: str) -> bytes:
         payload = path.read_bytes()
     except OSError as error:
         raise DamagedError(f"{path}: cannot be read ({error.strerror}). Fetch it again.") from error
-    found = hashlib.sha256(payload).hexdigest()
-    if found != digest:
-        message = f"{path}: SHA-256 is {found[:12]}..., expected {digest[:12]}..."
-        raise DamagedError(f"{message} The file is damaged or was changed; fetch it again.")
+    _require_digest(path, hashlib.sha256(payload).hexdigest(), digest)
     return payload
+
+
+def _require_digest(path: Path, found: str, wanted: str) -> None:
+    if found != wanted:
+        message = f"{path}: SHA-256 is {found[:12]}..., expected {wanted[:12]}..."
+        raise DamagedError(f"{message} The file is damaged or was changed; fetch it again.")
 
 
 def write_sums(folder: Path) -> str:
@@ -165,7 +168,7 @@ def verify_sums(folder: Path) -> str:
     for name, digest in sums.items():
         if Path(name).name != name or (folder / name).is_symlink():
             raise DamagedError(f"{folder}: {SUMS} names {name!r}, which is no plain file here.")
-        read_verified(folder / name, digest)
+        _require_digest(folder / name, sha256(folder / name), digest)
     return hashlib.sha256(listing).hexdigest()
 
 

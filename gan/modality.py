@@ -79,7 +79,7 @@ class Modality(Protocol):
     def flip(self, items: Tensor, generator: torch.Generator) -> Tensor:
         """Return items mirrored at random, where mirroring makes sense."""
 
-    def grid(self, items: NDArray[np.uint8], columns: int, scale: int = 1) -> Any:  # noqa: ANN401  # PIL image
+    def grid(self, items: NDArray[np.uint8], columns: int, scale: int = 1) -> Any:  # PIL image
         """Return one picture of many items."""
 
 
@@ -92,4 +92,4 @@ def modality(name: str) -> Modality:
     Raises:
         KeyError: No such modality; names come from cards that were checked, not from users.
     """
-    return cast(Modality, importlib.import_module(_ROOMS[name]))
+    return cast("Modality", importlib.import_module(_ROOMS[name]))

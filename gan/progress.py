@@ -9,7 +9,7 @@ Say = Callable[[str], None]
 
 def say(line: str) -> None:
     """Write one line to stderr at once."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201  # the one place that prints
+    print(line, file=sys.stderr, flush=True)  # the one place that prints
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""`params.yaml` -> `Recipe`: frozen, strict, typed sections. All other code takes the section it needs.
+"""`params.yaml` -> `Recipe`: frozen, strict sections. Other code takes the section it needs.
 
 Read with ruamel.yaml, the parser DVC uses, so that our code and DVC see the same values (PyYAML
 reads `3e-4` as a string, `no` as False, and keeps the last of two equal keys).
@@ -223,7 +223,7 @@ def check_name(name: str, params: Path) -> None:
         )
 
 
-def _read(params: Path) -> Any:  # noqa: ANN401  # whatever the YAML holds
+def _read(params: Path) -> Any:  # whatever the YAML holds
     try:
         return YAML(typ="rt").load(params.read_bytes().decode())
     except FileNotFoundError as error:

@@ -43,7 +43,7 @@ def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tens
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return images [N, C, H, W] mirrored left to right, each with probability one half."""
-    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device, generator=generator) < 0.5  # noqa: PLR2004
+    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device, generator=generator) < 0.5
     return torch.where(mirrored, images.flip(3), images)
 
 
@@ -52,7 +52,7 @@ def _shift(images: Tensor, draws: Tensor, fires: Tensor) -> Tensor:
 
     Indexing, not grid_sample: cheap, exact, and its gradient has a gradient.
     """
-    count, channels, height, width = images.shape
+    _, channels, height, width = images.shape
     reach = torch.tensor([height, width], device=images.device) * _SHIFT
     moves = ((2 * draws[:, :, 0, 0, 0].T - 1) * reach * fires[:, :, 0, 0]).round().long()  # [N, 2]
     rows = torch.arange(height, device=images.device) + moves[:, :1]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from gan.image.decode import Rejected, decode, flatten
 from gan.image.shards import Place, Shards, places, read_index, read_table, write_table

@@ -1,7 +1,7 @@
-"""The `glyphs` source: colour stickers drawn from symbols of the DejaVu Sans that matplotlib ships.
+"""The `glyphs` source: colour stickers drawn from the DejaVu Sans that matplotlib ships.
 
 Real vector art under a free licence, on every machine that has the Python packages: no download.
-A sticker is one glyph of a family (the class) on a card, tilted, in one palette, with a die-cut rim.
+A sticker is one glyph of a family (the class) on a tilted card, in one palette, with a die-cut rim.
 Everything is a function of (seed, ordinal), so the same count and seed give the same bytes on the
 same Pillow.
 """
@@ -95,7 +95,10 @@ def _sticker(glyphs: str, place: random.Random) -> Image.Image:
     side = SIDE_PX * _OVERSAMPLING
     glyph = place.choice(glyphs)
     card, ink = place.choice(_PALETTES)
-    centre = side / 2 + place.uniform(-0.02, 0.02) * side, side / 2 + place.uniform(-0.02, 0.02) * side
+    centre = (
+        side / 2 + place.uniform(-0.02, 0.02) * side,
+        side / 2 + place.uniform(-0.02, 0.02) * side,
+    )
     radius = place.uniform(0.42, 0.47) * side
     tilt_degrees = place.uniform(-14, 14)
     canvas = Image.new("RGB", (side, side), place.choice(_BACKDROPS))
@@ -104,14 +107,19 @@ def _sticker(glyphs: str, place: random.Random) -> Image.Image:
     pen.polygon([(x + 0.012 * side, y + 0.02 * side) for x, y in shape], fill="#c9c6c0")  # shadow
     pen.polygon(shape, fill="#ffffff")
     rim = 0.90  # the white die-cut rim is the rest of the card
-    pen.polygon([(centre[0] + (x - centre[0]) * rim, centre[1] + (y - centre[1]) * rim) for x, y in shape], fill=card)
+    pen.polygon(
+        [(centre[0] + (x - centre[0]) * rim, centre[1] + (y - centre[1]) * rim) for x, y in shape],
+        fill=card,
+    )
     mask = _glyph_mask(glyph, radius * place.uniform(1.24, 1.38), tilt_degrees, side)
     corner = round(centre[0] - mask.width / 2), round(centre[1] - mask.height / 2)
     canvas.paste(Image.new("RGB", mask.size, ink), corner, mask)
     return canvas.reduce(_OVERSAMPLING)
 
 
-def _card(kind: str, centre: tuple[float, float], radius: float, tilt: float) -> list[tuple[float, float]]:
+def _card(
+    kind: str, centre: tuple[float, float], radius: float, tilt: float
+) -> list[tuple[float, float]]:
     """Return the card's outline as points, px; `tilt` in radians."""
     points = []
     for step in range(180):
@@ -121,9 +129,16 @@ def _card(kind: str, centre: tuple[float, float], radius: float, tilt: float) ->
         elif kind == "scallop":
             reach = radius * (0.95 + 0.05 * math.cos(12 * angle))
         elif kind == "hexagon":
-            reach = radius * 1.04 * math.cos(math.pi / 6) / math.cos((angle % (math.pi / 3)) - math.pi / 6)
+            reach = (
+                radius
+                * 1.04
+                * math.cos(math.pi / 6)
+                / math.cos((angle % (math.pi / 3)) - math.pi / 6)
+            )
         else:  # a superellipse is a rounded square
-            reach = 0.92 * radius / (abs(math.cos(angle)) ** 6 + abs(math.sin(angle)) ** 6) ** (1 / 6)
+            reach = (
+                0.92 * radius / (abs(math.cos(angle)) ** 6 + abs(math.sin(angle)) ** 6) ** (1 / 6)
+            )
         turned = angle - tilt
         points.append((centre[0] + reach * math.cos(turned), centre[1] + reach * math.sin(turned)))
     return points

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gan.durable import replacing
 from gan.errors import DamagedError

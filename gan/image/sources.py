@@ -126,7 +126,7 @@ def _pack_files(
 
 def _pack_glyphs(spec: DataSpec, destination: Path) -> list[tuple[str, str, Place]]:
     """Draw and pack the built-in stickers."""
-    from gan.image.glyphs import draw  # noqa: PLC0415  # only this source needs a font
+    from gan.image.glyphs import draw  # only this source needs a font
 
     glyphs = spec.glyphs or GlyphsSpec()
     labels: dict[str, str] = {}

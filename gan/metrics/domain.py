@@ -21,6 +21,7 @@ from gan.durable import SUMS, write_atomically, write_json, write_sums
 from gan.errors import DivergedError, SourceError
 from gan.metrics.extractors import CARD, WEIGHTS, ExtractorCard
 from gan.modality import Items, modality
+from gan.precision import has_fast_bf16
 from gan.progress import Pace, Say, say
 from gan.seeding import generator_at, seed_at
 
@@ -119,7 +120,7 @@ def train_extractor(
     shown = max(_BATCH, shown // _BATCH * _BATCH)
     order = np.random.default_rng(seed_at(seed, "extractor", "split")).permutation(len(data))
     held_out, learnt = order[: len(data) // 10], order[len(data) // 10 :]
-    precision = torch.bfloat16 if _has_fast_bf16() else torch.float32
+    precision = torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32
     with _reproducible(seed):
         network = modality("image").build_features(
             data.channels, data.resolution, _TURNS if lesson.turns else len(data.classes)
@@ -213,12 +214,6 @@ def _write(destination: Path, network: nn.Module, card: ExtractorCard) -> str:
     write_atomically(destination / WEIGHTS, save(state))
     write_json(destination / CARD, card.model_dump())
     return write_sums(destination)
-
-
-def _has_fast_bf16() -> bool:
-    """Return whether this processor multiplies bf16 in hardware; emulation is slower than fp32."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager

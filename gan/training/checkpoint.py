@@ -99,7 +99,7 @@ def _load_into(path: Path, state: State) -> None:
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, network in state.networks.items():
         tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
     for name, optimizer in state.optimizers.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.bundle import Bundle, Card, latents, open_bundle, pack
 from gan.durable import replacing, run_lock
@@ -95,7 +95,7 @@ def _open_session(layout: Layout, recipe: Recipe, folder: Path) -> Session:
 
 
 def _open_start(layout: Layout, recipe: Recipe) -> Bundle | None:
-    """Return the pinned bundle, from the store of fetched ones or from those shipped with the code."""
+    """Return the pinned bundle, from the store of fetched ones or from those in the repository."""
     digest = start_digest(layout, recipe)
     if digest is None:
         return None
@@ -111,7 +111,7 @@ def _open_start(layout: Layout, recipe: Recipe) -> Bundle | None:
 
 
 def _fresh_state(session: Session) -> State:
-    """Return networks and optimizers before the first step, from the starting bundle if there is one."""
+    """Return networks and optimizers before the first step, from the pinned bundle if any."""
     recipe, data, start = session.recipe, session.data, session.start
     shape = (recipe.model.preset, data.resolution, data.channels, len(data.classes))
     dtype, device = session.hardware.dtype, session.hardware.device
@@ -122,7 +122,10 @@ def _fresh_state(session: Session) -> State:
         generator.load_state_dict(start.generator().state_dict())
         critic.load_state_dict(start.critic().state_dict())
     elif start is not None:
-        print(f"train {recipe.name}: the pinned bundle has another shape; from scratch.", file=sys.stderr)
+        print(
+            f"train {recipe.name}: the pinned bundle has another shape; from scratch.",
+            file=sys.stderr,
+        )
     generator, critic = generator.to(device), critic.to(device)
     average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
     optimizers = {
@@ -201,7 +204,7 @@ def _step(session: Session, state: State, stats: Stats) -> None:
 def _descend(optimizer: torch.optim.Adam, loss: Tensor, nimg: int, name: str) -> None:
     require_finite(nimg, **{name: loss.item()})
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 
@@ -228,7 +231,7 @@ def _latent_batch(session: Session, role: str, nimg: int) -> Tensor:
 
 @torch.no_grad()
 def _picture(session: Session, state: State) -> None:
-    """Write what the average draws from fixed latents, one column a class, so that ticks compare."""
+    """Write what the average draws from fixed latents, a column a class: ticks compare."""
     count = min(len(session.data.classes), 16)
     c = torch.arange(count).repeat(4).to(session.hardware.device)
     z = latents(session.recipe.train.seed, "picture", count=len(c), z_dim=session.z_dim)

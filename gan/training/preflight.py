@@ -6,6 +6,7 @@ import torch
 
 from gan.errors import SourceError, UsageError
 from gan.modality import Items
+from gan.precision import has_fast_bf16
 from gan.recipe import TrainSpec
 
 
@@ -32,7 +33,7 @@ def choose_hardware(spec: TrainSpec) -> Hardware:
     if spec.device == "cuda" and not has_cuda:
         raise UsageError("train.device is cuda, but torch sees no GPU here. Set it to auto.")
     device = torch.device("cuda" if has_cuda and spec.device != "cpu" else "cpu")
-    wants_bf16 = spec.precision == "bf16" or (spec.precision == "auto" and _has_fast_bf16(device))
+    wants_bf16 = spec.precision == "bf16" or (spec.precision == "auto" and has_fast_bf16(device))
     return Hardware(device, torch.bfloat16 if wants_bf16 else torch.float32)
 
 
@@ -52,10 +53,3 @@ def require_enough(data: Items, spec: TrainSpec, recipe: str) -> None:
             f"data/{recipe}/train: {len(data)} images, but recipes.{recipe}.train.batch_size is "
             f"{spec.batch_size}. Add images or lower the batch size in params.yaml."
         )
-
-
-def _has_fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.12
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -60,7 +60,10 @@ class Stats:
         eta_seconds = (self.total_kimg * 1000 - nimg) / speed
         row = {name: total / self._count for name, total in self._sums.items()} | values
         row |= {"nimg": nimg, "kimg": nimg / 1000, "seconds": round(self.seconds, 3)}
-        row |= {"images_per_second": round(speed, 1), "eta_seconds": round(max(0.0, eta_seconds), 1)}
+        row |= {
+            "images_per_second": round(speed, 1),
+            "eta_seconds": round(max(0.0, eta_seconds), 1),
+        }
         try:
             with self.path.open("a") as file:
                 file.write(f"{json.dumps(row)}\n")

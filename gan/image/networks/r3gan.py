@@ -16,6 +16,7 @@ in the 4x4 stage; images and logits are float32.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class Shape:
 
 
 class Conv(nn.Module):
-    """A convolution without bias whose weight is float32 and is cast to the input's dtype on use."""
+    """A convolution without bias; its float32 weight is cast to the input's dtype on use."""
 
     def __init__(self, inputs: int, outputs: int, kernel_px: int, gain: float = 1.0) -> None:
         """Draw the weight from N(0, gain^2 / fan_in); a gain of 0 starts the layer at zero."""
@@ -107,7 +108,8 @@ class Block(nn.Module):
         """Map [N, width, H, W] to the same shape and dtype."""
         y = F.leaky_relu(self.narrow(x) + self.bias1.to(x.dtype), _SLOPE)
         y = F.leaky_relu(self.mix(y) + self.bias2.to(x.dtype), _SLOPE)
-        return x + self.widen(y)
+        out: Tensor = x + self.widen(y)
+        return out
 
 
 class Generator(nn.Module):
@@ -126,9 +128,7 @@ class Generator(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(w, h, depth) for _ in range(size.blocks))) for w, h in stages
         )
-        self.transitions = nn.ModuleList(
-            Conv(a, b, 1) for (a, _), (b, _) in zip(stages, stages[1:], strict=False)
-        )
+        self.transitions = nn.ModuleList(Conv(a, b, 1) for (a, _), (b, _) in pairwise(stages))
         self.paint = Conv(stages[-1][0], shape.channels * size.patch_px**2, 3)
         self.patch_px = size.patch_px
 
@@ -165,9 +165,7 @@ class Critic(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(w, h, depth) for _ in range(size.blocks))) for w, h in stages
         )
-        self.transitions = nn.ModuleList(
-            Conv(a, b, 1) for (a, _), (b, _) in zip(stages, stages[1:], strict=False)
-        )
+        self.transitions = nn.ModuleList(Conv(a, b, 1) for (a, _), (b, _) in pairwise(stages))
         width = stages[-1][0]
         self.pool = nn.Parameter(torch.randn(width, 4, 4) / 4)  # a learned dot product per channel
         self.head = nn.Parameter(torch.randn(size.embed_dim, width) / math.sqrt(width))
@@ -186,6 +184,7 @@ class Critic(nn.Module):
         x = self.stages[0](self.look(x.to(self.dtype)))
         for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
             x = transition(F.avg_pool2d(x, 2))
-            x = stage(x.float() if x.shape[-1] == 4 else x)  # noqa: PLR2004  # the 4x4 stage
+            x = stage(x.float() if x.shape[-1] == 4 else x)  # the 4x4 stage
         features = F.linear((x.float() * self.pool).sum(dim=(2, 3)), self.head)  # [N, embed_dim]
-        return (features * self.embed[c]).sum(dim=1)
+        logits: Tensor = (features * self.embed[c]).sum(dim=1)
+        return logits

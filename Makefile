@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` runs the main job, `make test` the tests. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check format bench slow gpu lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/runs  ## install, then run the stickers recipe from end to end
+	$(BIN)/ganmill demo
+
+test: .venv/develops  ## install, then run the tests
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+check: .venv/develops  ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/develops  ## let ruff lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/develops  ## print figures and ratios, no verdicts
+	$(BIN)/python -m tests.benchmarks
+
+slow: .venv/develops  ## the tests that take minutes, on real data
+	$(BIN)/python -m pytest -m slow
+
+gpu: .venv/develops  ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+lock:  ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o infra/requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -c infra/requirements.lock \
+	  -o infra/requirements-dev.lock
+
+clean:  ## stop the servers; remove what the mill made here, not .venv
+	-$(BIN)/ganmill down
+	rm -rf data models reports runs assets .ganmill .dvc/cache .dvc/tmp dvc.lock
+
+# The lock is complete, so pip resolves nothing: exactly these files, by hash, or an error.
+.venv/runs: infra/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: ganmill needs Python 3.11 or newer, this is %d.%d. Say: make PYTHON=python3.12 $(MAKECMDGOALS)" % v[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked packages (about 6 GB, 2 to 4 minutes) ..."
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r infra/requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/develops: .venv/runs infra/requirements-dev.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-dev.lock
+	@touch $@
