@@ -41,7 +41,7 @@ lock:  ## resolve the dependencies anew (needs uv)
 
 clean:  ## stop the servers; remove what the mill made here, not .venv
 	-$(BIN)/ganmill down
-	rm -rf data models reports runs assets .ganmill .dvc/cache .dvc/tmp dvc.lock
+	rm -rf data models/*/bundle models/*/extractor reports runs assets .ganmill .dvc/cache .dvc/tmp dvc.lock
 
 # The lock is complete, so pip resolves nothing: exactly these files, by hash, or an error.
 .venv/runs: infra/requirements.lock pyproject.toml

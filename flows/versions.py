@@ -53,7 +53,7 @@ class StageOutcome:
 class GitRevision:
     """The commit of the workspace (40 hex, "" without one) and whether tracked files differ.
 
-    `dvc.lock` and `pins/` do not count: a run itself leaves them changed.
+    `dvc.lock` and `models/` (the pins) do not count: a run itself leaves them changed.
     """
 
     revision: str
@@ -153,7 +153,7 @@ def push(layout: Layout, recipe: str) -> int:
 
 def git_revision(root: Path) -> GitRevision:
     """Return the commit that the workspace is at; without git or a commit, ("", dirty)."""
-    tracked = ("--untracked-files=no", "--", ".", ":!dvc.lock", ":!pins")
+    tracked = ("--untracked-files=no", "--", ".", ":!dvc.lock", ":!models")
     try:
         revision = _git(root, "rev-parse", "--verify", "HEAD")
         return GitRevision(revision, dirty=bool(_git(root, "status", "--porcelain", *tracked)))

@@ -51,9 +51,12 @@ def extractor(layout: Layout, recipe: Recipe) -> None:
 
 def train(layout: Layout, recipe: Recipe) -> None:
     """Train the GAN; killed, the same command resumes."""
-    from gan.training.loop import train as run_training
+    from gan.training.guards import StopRequest
 
-    bundle = run_training(layout, recipe)
+    with StopRequest() as stop:
+        from gan.training.loop import train as run_training  # seconds: a signal may come in them
+
+        bundle = run_training(layout, recipe, stop)
     _say(f"train {recipe.name}: bundle {bundle.digest[:12]} after {bundle.card.kimg:g} kimg")
 
 

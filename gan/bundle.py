@@ -90,12 +90,11 @@ class Bundle:
     ) -> nn.Module:
         card = self.card
         build = getattr(modality(card.modality), builder)
-        network: nn.Module = build(
-            card.preset, card.resolution, card.channels, len(card.classes), dtype
-        )
+        shape = (card.preset, card.resolution, card.channels, len(card.classes))
         try:
+            network: nn.Module = build(*shape, dtype)
             network.load_state_dict(load((self.folder / name).read_bytes()))
-        except (RuntimeError, SafetensorError) as error:
+        except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DamagedError(f"{self.folder / name}: does not fit its card: {reason}") from error
         return network.eval().to(device)

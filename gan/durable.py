@@ -142,11 +142,17 @@ def write_sums(folder: Path) -> str:
     """List the digests of a folder's files in `SHA256SUMS`, and return that list's own digest.
 
     The list is written last, so a folder with it is complete; its digest names the folder's
-    content wherever the folder goes.
+    content wherever the folder goes. What a killed writer left half done is removed first.
     """
+    drop_partials(folder)
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != SUMS)
-    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
-    return write_atomically(folder / SUMS, lines.encode())
+    return write_atomically(folder / SUMS, _listing({n: sha256(folder / n) for n in names}))
+
+
+def drop_partials(folder: Path) -> None:
+    """Remove the temporary files of killed writers; the caller is the folder's only writer."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink()
 
 
 def verify_sums(folder: Path) -> str:
@@ -159,6 +165,8 @@ def verify_sums(folder: Path) -> str:
         listing = (folder / SUMS).read_bytes()
         rows = [line.split("  ", 1) for line in listing.decode().splitlines()]
         sums = {name: digest for digest, name in rows}
+        if _listing(sums) != listing:
+            raise ValueError("not as write_sums writes it")
     except (OSError, ValueError) as error:
         raise DamagedError(f"{folder}: {SUMS} is missing or malformed. Fetch it again.") from error
     found = {path.name for path in folder.iterdir()} - {SUMS}
@@ -170,6 +178,10 @@ def verify_sums(folder: Path) -> str:
             raise DamagedError(f"{folder}: {SUMS} names {name!r}, which is no plain file here.")
         _require_digest(folder / name, sha256(folder / name), digest)
     return hashlib.sha256(listing).hexdigest()
+
+
+def _listing(sums: dict[str, str]) -> bytes:
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Every folder and file name of the workspace. Nobody else joins strings.
 
 params.yaml  dvc.yaml  dvc.lock      the user's, in git
-pins/<recipe>.json                   the bundle that the next training starts from, in git
-bundles/<recipe>/                    bundles shipped with the code, in git
+models/<recipe>/start.json           the bundle that the next training starts from, in git
+gan/shipped/<recipe>/                a bundle shipped with the code, in git
 data/<recipe>/raw/                   ingest: shard-00000.tar ... and index.parquet
 data/<recipe>/facts/                 validate: facts.parquet, verdict.json
 data/<recipe>/train/                 prepare: images.npy, labels.npy, meta.json
@@ -55,15 +55,15 @@ class Layout:
 
     def pin(self, recipe: str) -> Path:
         """The small file that says which bundle the next training starts from."""
-        return self.root / "pins" / f"{recipe}.json"
+        return self.root / "models" / recipe / "start.json"
 
     def shipped_bundle(self, recipe: str) -> Path:
         """The bundle that comes with the code, if there is one."""
-        return self.root / "bundles" / recipe
+        return self.root / "gan" / "shipped" / recipe
 
     def shipped_history(self, recipe: str) -> Path:
         """The training statistics of the shipped bundle, as `stats.jsonl`."""
-        return self.root / "bundles" / f"{recipe}.history.jsonl"
+        return self.root / "gan" / "shipped" / f"{recipe}.history.jsonl"
 
     def raw(self, recipe: str) -> Path:
         """Packed shards of the source images, and their index."""

@@ -192,8 +192,11 @@ def add_recipe(params: Path, name: str, section: dict[str, Any]) -> Recipe:
         RecipeError: The name is taken or not allowed, or the section is impossible.
     """
     check_name(name, params)
-    document = _read(params) if params.exists() else {"recipes": {}}
-    if name in document.get("recipes", {}):
+    document = (_read(params) if params.exists() else None) or {}
+    recipes = (document.get("recipes") or {}) if isinstance(document, dict) else None
+    if not isinstance(recipes, dict):
+        raise RecipeError(f"{params.name}: needs a mapping `recipes`. Mend it, then run this again.")
+    if name in recipes:
         raise RecipeError(
             f"{params.name}: recipe {name!r} is there already. Choose another name, or edit it."
         )
@@ -201,7 +204,8 @@ def add_recipe(params: Path, name: str, section: dict[str, Any]) -> Recipe:
         recipe = Recipe(name=name, **section)
     except ValidationError as error:
         raise RecipeError(_explain(params, name, error)) from error
-    document.setdefault("recipes", {})[name] = section
+    recipes[name] = section
+    document["recipes"] = recipes
     text = io.StringIO()
     yaml = YAML()
     yaml.width = 120

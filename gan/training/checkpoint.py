@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from gan.durable import write_atomically
+from gan.durable import drop_partials, write_atomically
 from gan.errors import DamagedError
 
 _KEPT = 2
@@ -62,6 +62,7 @@ def restore_checkpoint(folder: Path, state: State) -> list[str]:
     Raises:
         DamagedError: There are checkpoints and none is whole; training does not silently restart.
     """
+    drop_partials(folder)
     found = _checkpoints(folder)
     notes = []
     for path in reversed(found):
@@ -85,7 +86,10 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _load_into(path: Path, state: State) -> None:
-    digest, _, payload = path.read_bytes().partition(b"\n")
+    try:
+        digest, _, payload = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror}).") from error
     if hashlib.sha256(payload).hexdigest().encode() != digest:
         raise DamagedError(f"{path}: digest does not match (file damaged).")
     try:

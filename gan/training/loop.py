@@ -33,7 +33,6 @@ from gan.training.stats import STATS, Stats
 
 _TICKS = 40  # reports per training
 _PICTURES = 8  # sample sheets per training
-_CHECKPOINT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,16 @@ class Session:
     folder: Path
 
 
-def train(layout: Layout, recipe: Recipe) -> Bundle:
+def train(
+    layout: Layout, recipe: Recipe, stop: StopRequest, checkpoint_seconds: float = 15.0
+) -> Bundle:
     """Train the recipe's GAN on its prepared data and return the packed bundle.
+
+    Args:
+        layout: The workspace.
+        recipe: What is trained, with its data prepared and its start pinned.
+        stop: Asked after each step whether to save and stop.
+        checkpoint_seconds: Time between two checkpoints: what a kill may cost.
 
     Raises:
         SourceError: Too few images for a batch.
@@ -69,7 +76,7 @@ def train(layout: Layout, recipe: Recipe) -> Bundle:
             print(f"{note} Going back to the one before.", file=sys.stderr)
         if state.nimg:
             print(f"train {recipe.name}: resuming at {state.nimg / 1000:.1f} kimg", file=sys.stderr)
-        _run(session, state)
+        _run(session, state, stop, checkpoint_seconds)
         return _pack(layout, session, state)
 
 
@@ -141,13 +148,13 @@ def _is_of_shape(card: Card, session: Session) -> bool:
     return found == (preset, data.resolution, data.channels, data.classes)
 
 
-def _run(session: Session, state: State) -> None:
+def _run(session: Session, state: State, stop: StopRequest, checkpoint_seconds: float) -> None:
     """Step until the budget of images is spent, with ticks, pictures and checkpoints on the way."""
     spec = session.recipe.train
     total = round(spec.kimg * 1000)
     label = f"train {session.recipe.name}"
     stats = Stats(session.folder / STATS, label, spec.kimg, state.nimg, state.seconds)
-    stop, saved = StopRequest(), time.monotonic()
+    saved = time.monotonic()
     while state.nimg < total:
         before = state.nimg
         _step(session, state, stats)
@@ -157,7 +164,7 @@ def _run(session: Session, state: State) -> None:
             stats.tick(state.nimg)
         if done or _crosses(before, state.nimg, total, _PICTURES):
             _picture(session, state)
-        if done or reason or time.monotonic() - saved > _CHECKPOINT_SECONDS:
+        if done or reason or time.monotonic() - saved > checkpoint_seconds:
             save_checkpoint(session.folder, state)
             saved = time.monotonic()
         if reason and not done:
