@@ -190,7 +190,9 @@ def _explained(address: str, chain: list[BaseException]) -> GanmillError:
     if isinstance(first, StageNotFound | StageFileDoesNotExistError):
         return RecipeError(f"{address}: not in dvc.yaml; is recipe {recipe!r} in params.yaml?")
     if isinstance(first, FileNotFoundError) and first.filename:
-        return GanmillError(f"{address}: {first.filename} is missing. Run: ganmill run {recipe}")
+        return GanmillError(
+            f"{address}: {first.filename} is missing. Run: ganmill retrain {recipe}"
+        )
     if isinstance(first, DvcException):
         return GanmillError(f"{address}: DVC failed: {line(first)}")
     said = [cause for cause in chain if isinstance(cause, DvcException)][-1]

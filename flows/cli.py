@@ -1,19 +1,13 @@
 """`ganmill`: the product's commands. Nothing heavy is imported before a command needs it."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from flows.session import place, require_recipe, servers, stages, start_stack
 from gan.errors import GanmillError, PreemptedError, UsageError
-
-if TYPE_CHECKING:
-    from flows.settings import Settings
-    from gan.paths import Layout
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
-    epilog="First time? [bold]make demo[/bold]   Your own images? [bold]ganmill init my-pets --images ~/pets[/bold]",
+    epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
 RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -41,17 +35,17 @@ def main() -> None:
 
 @app.command(epilog="Example: ganmill demo")
 def demo() -> None:
-    """Start everything, run the [bold]stickers[/bold] recipe from end to end, and show what came out."""
+    """Start everything, run the stickers recipe from end to end, and show what came out."""
     retrain("stickers", force=False, as_json=False)
 
 
 @app.command(epilog="Example: GANMILL_MLFLOW_PORT=5050 ganmill up")
 def up() -> None:
-    """Start the local Prefect and MLflow servers and the scheduler; they stay until `ganmill down`."""
+    """Start the local servers and the scheduler; they stay until `ganmill down`."""
     from flows import show
 
-    layout, settings = _place()
-    show.servers(_start_stack(layout, settings))
+    layout, settings = place()
+    show.servers(start_stack(layout, settings))
     print("Stop them with: ganmill down")
 
 
@@ -60,7 +54,7 @@ def down() -> None:
     """Stop what `ganmill up` started, and nothing else."""
     from flows import stack
 
-    layout, _ = _place()
+    layout, _ = place()
     stopped = stack.down(layout)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
@@ -93,7 +87,7 @@ def init(
     from flows import show
     from flows.newcomer import propose
 
-    layout, _ = _place()
+    layout, _ = place()
     recipe, seen = propose(
         layout,
         name,
@@ -114,7 +108,7 @@ def recipes(as_json: AsJson = False) -> None:
     from flows import show
     from gan.recipe import load_recipes
 
-    layout, _ = _place()
+    layout, _ = place()
     show.recipes(load_recipes(layout.params), as_json=as_json)
 
 
@@ -123,9 +117,9 @@ def validate(recipe: RecipeName, as_json: AsJson = False) -> None:
     """Bring the images in and hold the data contract over them."""
     from flows import show
 
-    layout, _ = _place()
+    layout, _ = place()
     try:
-        _stages(layout, recipe, ("ingest", "validate"))
+        stages(layout, recipe, ("ingest", "validate"))
     finally:
         show.verdict(layout, recipe, as_json=as_json)
 
@@ -145,9 +139,9 @@ def retrain(
     """
     from flows import show
 
-    layout, settings = _place()
-    _require_recipe(layout, recipe)
-    with _servers(layout, settings) as run:
+    layout, settings = place()
+    require_recipe(layout, recipe)
+    with servers(layout, settings) as run:
         print(f"retrain {recipe}", file=sys.stderr)
         outcome = run("flows.retrain", "retrain", recipe, force=force)
         show.outcome(layout, settings, outcome, as_json=as_json)
@@ -159,14 +153,12 @@ def evaluate(recipe: RecipeName, as_json: AsJson = False) -> None:
     from flows import show
     from flows.versions import STAGES
 
-    layout, _ = _place()
-    _stages(layout, recipe, STAGES)
+    layout, _ = place()
+    stages(layout, recipe, STAGES)
     show.metrics(layout, recipe, as_json=as_json)
 
 
-@app.command(
-    epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter colours wanted"'
-)
+@app.command(epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter"')
 def promote(
     recipe: RecipeName,
     by: Annotated[str, typer.Option(help="Who promotes.")],
@@ -176,15 +168,17 @@ def promote(
     ] = None,
 ) -> None:
     """Make a registered version the champion, if the gate passes it; recorded in the ledger."""
-    layout, settings = _place()
-    _require_recipe(layout, recipe)
-    with _servers(layout, settings) as run:
+    layout, settings = place()
+    require_recipe(layout, recipe)
+    with servers(layout, settings) as run:
         done = run("flows.promote", "promote", recipe, version, by, reason)
         print(
-            f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); ledger line {done.entry.seq}"
+            f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); "
+            f"ledger line {done.entry.seq}"
         )
         print(
-            f"Mint from it: ganmill generate {recipe}    Back: ganmill rollback {recipe} --by {by} --reason ..."
+            f"Mint from it: ganmill generate {recipe}\n"
+            f"Take it back: ganmill rollback {recipe} --by {by} --reason ..."
         )
 
 
@@ -195,9 +189,9 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why.")],
 ) -> None:
     """Make the champion before this one champion again; recorded in the ledger."""
-    layout, settings = _place()
-    _require_recipe(layout, recipe)
-    with _servers(layout, settings):
+    layout, settings = place()
+    require_recipe(layout, recipe)
+    with servers(layout, settings):
         from flows import release
 
         done = release.rollback(layout, settings, recipe, actor=by, reason=reason)
@@ -218,9 +212,9 @@ def generate(
     ] = None,
 ) -> None:
     """Mint a batch of assets from the champion."""
-    layout, settings = _place()
-    _require_recipe(layout, recipe)
-    with _servers(layout, settings) as run:
+    layout, settings = place()
+    require_recipe(layout, recipe)
+    with servers(layout, settings) as run:
         folder = run("flows.generate", "generate", recipe, count, seed, slot)
         print(f"Contact sheet: {folder / 'index.html'}")
 
@@ -230,77 +224,16 @@ def status(as_json: AsJson = False) -> None:
     """One screen: servers, champions and their age, the last batches."""
     from flows import show, stack
 
-    layout, settings = _place()
+    layout, settings = place()
     show.status(layout, settings, stack.status(layout, settings), as_json=as_json)
 
 
 @app.command(epilog="Example: ganmill reconcile")
 def reconcile() -> None:
     """Finish promotions that a kill left half done; harmless at any time."""
-    layout, settings = _place()
-    with _servers(layout, settings) as run:
+    layout, settings = place()
+    with servers(layout, settings) as run:
         run("flows.reconcile", "reconcile")
-
-
-def _place() -> "tuple[Layout, Settings]":
-    """Return the workspace and the settings, with every library's analytics off from here on."""
-    from flows.settings import load_settings, quiet_environment, workspace
-
-    layout, settings = workspace(), load_settings()
-    os.environ.update(quiet_environment(settings, layout))
-    return layout, settings
-
-
-def _require_recipe(layout: "Layout", recipe: str) -> None:
-    """Refuse an unknown recipe before anything is started."""
-    from gan.recipe import load_recipe
-
-    load_recipe(layout.params, recipe)
-
-
-def _start_stack(layout: "Layout", settings: "Settings") -> Any:  # noqa: ANN401  # Stack, not imported here
-    """Start the servers, and the scheduler beside a Prefect server of ours."""
-    from flows import stack
-    from flows.settings import quiet_environment
-
-    found = stack.status(layout, settings)
-    if "down" in {found.prefect.state, found.mlflow.state}:
-        print("starting Prefect and MLflow ...", file=sys.stderr)
-    found = stack.up(layout, settings)
-    if found.prefect.state == "up" and not found.others:
-        environment = quiet_environment(settings, layout)
-        stack.spawn(layout, "scheduler", [sys.executable, "-m", "flows.deploy"], environment)
-        found = stack.status(layout, settings)
-    return found
-
-
-@contextmanager
-def _servers(layout: "Layout", settings: "Settings") -> Iterator[Callable[..., Any]]:
-    """Yield a runner of flows, with the servers up; Prefect's own console lines stay quiet."""
-    import importlib
-
-    _start_stack(layout, settings)
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-
-    def run(module: str, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401
-        return getattr(importlib.import_module(module), name)(*arguments, **options)
-
-    yield run
-
-
-def _stages(layout: "Layout", recipe: str, names: tuple[str, ...]) -> None:
-    """Reproduce DVC stages without a flow, telling each."""
-    import time
-
-    from flows.story import Step, Story
-    from flows.versions import reproduce
-
-    _require_recipe(layout, recipe)
-    story = Story(recipe)
-    for name in names:
-        started = time.monotonic()
-        done = reproduce(layout, name, recipe)
-        story.tell(Step(name, done.state, time.monotonic() - started, "; ".join(done.because)))
 
 
 def _fail(line: str, code: int) -> None:

@@ -21,7 +21,7 @@ def deployments(layout: Layout) -> list[Any]:
     Raises:
         RecipeError: `params.yaml` holds something impossible.
     """
-    from prefect.deployments.runner import EntrypointType
+    from prefect.types.entrypoint import EntrypointType
     from prefect.schedules import Cron
 
     from flows.generate import generate

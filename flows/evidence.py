@@ -102,7 +102,7 @@ def _instruments(layout: Layout, recipe: Recipe) -> tuple[Any, Any]:
     return data, load_extractor(layout.extractor(recipe.name))
 
 
-def _gather(  # noqa: PLR0913  # the parts of the evidence
+def _gather(  # the parts of the evidence
     layout: Layout,
     settings: Settings,
     recipe: Recipe,
@@ -160,8 +160,7 @@ def require_pass(recipe: str, version: Version, verdict: Verdict, record: Path) 
         GateError: With the first reason that was not a pass, and where the record lies.
     """
     if verdict.outcome != "pass":
-        reason = next((r for r in verdict.reasons if not r.startswith("pass")), "no reason given")
         raise GateError(
-            f"{recipe} v{version.number}: the gate says {verdict.outcome}: {reason} The champion "
+            f"{recipe} v{version.number}: the gate says {verdict.summary} The champion "
             f"stays. Evidence: {record}"
         )

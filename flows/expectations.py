@@ -106,10 +106,10 @@ def check(facts: pd.DataFrame, contract: ContractSpec) -> tuple[list[Finding], d
 def _checkpoint(table: pd.DataFrame, wanted: Sequence[Clause], project: Path) -> dict[str, Any]:
     """Return each expectation's validation result by name; Data Docs lie at `_SITE` then."""
     os.environ["GX_ANALYTICS_ENABLED"] = QUIET["GX_ANALYTICS_ENABLED"]  # read at import
-    import great_expectations as gx  # noqa: PLC0415  # 4 to 8 seconds
-    from great_expectations import expectations  # noqa: PLC0415
-    from great_expectations.checkpoint.actions import UpdateDataDocsAction  # noqa: PLC0415
-    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
+    import great_expectations as gx  # 4 to 8 seconds
+    from great_expectations import expectations
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="file", project_root_dir=project)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

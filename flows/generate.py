@@ -1,4 +1,4 @@
-"""The `generate` flow: mint a batch of assets from the champion, resolved once to an exact version."""
+"""The `generate` flow: mint a batch of assets from the champion, resolved once to a version."""
 
 import os
 from datetime import UTC, datetime
@@ -6,27 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
 from flows import registry, release
+from flows.artifacts import show_batch
 from flows.registry import Version
 from flows.settings import load_settings, workspace
-from flows.story import lineage, say, shown
-from flows.training import Mill
+from flows.story import Mill, lineage, say, shown
 from gan.errors import UsageError
 from gan.recipe import load_recipe
 
 if TYPE_CHECKING:
     from gan.assets.batch import Minted
 
-SHEET = "index.html"
-
 
 @flow(name="generate", flow_run_name="generate-{recipe}", validate_parameters=False)
 def generate(
     recipe: str, count: int | None = None, seed: int | None = None, slot: str | None = None
 ) -> Path:
-    """Mint a batch and return its folder; a complete batch of the same request is returned as it is.
+    """Mint a batch and return its folder; a complete batch of the same request stays as it is.
 
     Args:
         recipe: A recipe of `params.yaml` that has a champion.
@@ -78,12 +75,12 @@ def mint_batch(
     minted = mint(bundle, recipe.assets, request, mill.layout.batches(recipe.name))
     if not minted.already:
         registry.tag_version(settings, champion, {f"batch.{minted.batch_id}": str(minted.folder)})
-        _show_batch(minted, champion)
+        show_batch(minted, champion)
     return minted, champion
 
 
 def _slot_of_the_day() -> str:
-    """Return the day the run was scheduled for (UTC), so that a late or repeated run is the same batch."""
+    """Return the day the run was due (UTC): a late or repeated run is the same batch."""
     from prefect.runtime import flow_run
 
     due = flow_run.scheduled_start_time if os.environ.get("PREFECT__FLOW_RUN_ID") else None
@@ -99,12 +96,3 @@ def _lineage(mill: Mill, champion: Version) -> dict[str, str]:
         "flow_run_url": mill.lineage.flow_run_url,
         "data_version": champion.tags.get("data_version", ""),
     }
-
-
-def _show_batch(minted: "Minted", champion: Version) -> None:
-    create_markdown_artifact(
-        f"# Batch {minted.batch_id}\n\n{minted.accepted} assets accepted of {minted.count}, from "
-        f"[{champion.recipe} v{champion.number}]({champion.url}).\n\n"
-        f"Contact sheet: `{minted.folder / SHEET}`",
-        key="batch",
-    )

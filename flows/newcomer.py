@@ -17,7 +17,7 @@ _BATCH = 64
 _LABEL_COLUMNS = ("label", "class", "category")
 
 
-def propose(  # noqa: PLR0913  # the options of `ganmill init`
+def propose(  # the options of `ganmill init`
     layout: Layout,
     name: str,
     images: Path,

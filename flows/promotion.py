@@ -70,6 +70,12 @@ class Verdict:
     outcome: Outcome
     reasons: list[str]
 
+    @property
+    def summary(self) -> str:
+        """The sentence that decided: the first that is not a pass, else the last."""
+        deciding = [each for each in self.reasons if not each.startswith("pass")]
+        return (deciding or self.reasons[::-1])[0]
+
 
 def decide(evidence: Evidence, gate: GateSpec) -> Verdict:
     """Return `pass` only when every part of the gate passes; one `fail` fails the whole."""

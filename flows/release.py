@@ -59,7 +59,7 @@ def promote(  # each is a part of the record
         if found != expected_champion:
             raise ApprovalError(
                 f"{recipe}: the evidence compares with champion {_named(expected_champion)}, but "
-                f"it is {_named(found)} now. Gate v{version.number} again: ganmill run {recipe}"
+                f"it is {_named(found)} now. Gate v{version.number} again: ganmill retrain {recipe}"
             )
         return _move(layout, settings, intent)
 
@@ -97,6 +97,17 @@ def decline(  # each is a part of the record
     """Record that a version was not promoted, and why; the champion stays."""
     entry = replace(_intent("intend", version, actor, reason), event=event)
     return ledger.append(layout.ledger, replace(entry, evidence_digest=evidence_digest))
+
+
+def taken_back(layout: Layout, recipe: str, number: int) -> Entry | None:
+    """Return the rollback that took the championship from a version, if none gave it back since."""
+    for entry in reversed(ledger.read(layout.ledger)):
+        if entry.recipe == recipe and entry.event in {"done", "rollback"}:
+            if entry.to_version == number:
+                return None
+            if entry.event == "rollback" and entry.from_version == number:
+                return entry
+    return None
 
 
 def finish(

@@ -1,6 +1,7 @@
 """The `retrain` flow: walk the stage graph of `dvc.yaml`, register, gate, promote, mint.
 
-    ingest validate prepare extractor | adopt | train evaluate | register gate promote | push generate
+    ingest validate prepare extractor | adopt | train evaluate push |
+    register gate promote | generate
 
 Each of the first kind is a DVC stage, so an unchanged one costs nothing and `dvc repro` by hand
 shares its work. `adopt` registers the bundle shipped with the code when there is no champion yet.
@@ -9,27 +10,29 @@ shares its work. `adopt` registers the bundle shipped with the code when there i
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from flows import evidence, registry, release, versions
+from flows.artifacts import show_gate, show_metrics, show_steps, show_verdict
 from flows.generate import mint_batch
-from flows.pins import read_pin, renew_pin, write_pin
-from flows.promotion import Verdict
+from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
-from flows.story import Step, Story, lineage, shown
-from flows.training import Mill, adopt_shipped, follow_training, register_bundle
+from flows.story import Mill, Step, Story, lineage, shown
+from flows.training import adopt_shipped, follow_training, register_bundle
 from gan.durable import read_json, run_lock
-from gan.errors import GateError
+from gan.errors import GanmillError
 from gan.recipe import load_recipe
 
 CHALLENGER = "challenger"
+# What a step returns: one word for its state, a note, and a result for the flow.
+Done = tuple[str, str, Any]
 DATA_STAGES = ("ingest", "validate", "prepare", "extractor")
 
 
@@ -55,12 +58,13 @@ class Retrained:
 
 
 @flow(name="retrain", flow_run_name="retrain-{recipe}", validate_parameters=False)
-def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001, FBT002  # a form in Prefect's UI
+def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001  # a form in Prefect's UI
     """Bring a recipe's champion up to date: check the data, train, measure, gate, promote, mint.
 
     Raises:
         ContractError: The images do not meet the data contract.
-        GateError: The new model is not shown to be good enough; the champion stays.
+        GateError: The new model is not shown to be good enough; the champion stays, and nothing
+            is minted.
         PreemptedError: Stopped by a signal; the same call resumes.
         BusyError: The same recipe is being retrained by another process.
     """
@@ -71,26 +75,31 @@ def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001, FBT
     read_pin(layout, recipe)
     with run_lock(layout.lock(f"retrain-{recipe}"), f"retrain {recipe}"):
         for stage in DATA_STAGES:
-            _run(story, stage, lambda stage=stage: _stage(mill, stage))
+            _run(story, stage, partial(_stage, mill, stage))
         _run(story, "adopt", lambda: _adopt(mill))
         _run(story, "train", lambda: _train(mill, force=force))
         _run(story, "evaluate", lambda: _stage(mill, "evaluate"))
-        _run(story, "register", lambda: _register(mill))
-        refusal = _run(story, "gate", lambda: _gate(mill))
-        if refusal is None:
-            _run(story, "promote", lambda: _promote(mill))
         _run(story, "push", lambda: _push(mill))
+        _run(story, "register", lambda: _register(mill))
+        _run(story, "gate", lambda: _gate(mill))
+        _run(story, "promote", lambda: _promote(mill))
         batch = _run(story, "generate", lambda: _generate(mill))
-        if refusal is not None:
-            raise refusal
         return _outcome(mill, story, batch)
 
 
-def _run(story: Story, name: str, work: Callable[[], tuple[str, str, Any]]) -> Any:  # noqa: ANN401  # the step's result
+def _run(story: Story, name: str, work: Callable[[], Done]) -> Any:
     """Run one step as a Prefect task, tell how it went, and return its result."""
     started = time.monotonic()
-    step = task(work, name=name, task_run_name=name, cache_policy=NO_CACHE)
-    state, note, result = step()
+
+    @task(name=name, task_run_name=name, cache_policy=NO_CACHE)
+    def step() -> Done:
+        return work()
+
+    try:
+        state, note, result = step()
+    except GanmillError:
+        story.tell(Step(name, "failed", time.monotonic() - started))
+        raise
     story.tell(Step(name, state, time.monotonic() - started, note))
     return result
 
@@ -99,9 +108,9 @@ def _stage(mill: Mill, stage: str) -> tuple[str, str, None]:
     """Reproduce one DVC stage, and show what people look at first."""
     done = versions.reproduce(mill.layout, stage, mill.recipe.name)
     if stage == "validate":
-        _show_verdict(mill)
+        show_verdict(mill)
     if stage == "evaluate":
-        _show_metrics(mill)
+        show_metrics(mill)
     return done.state, "; ".join(done.because), None
 
 
@@ -122,7 +131,7 @@ def _adopt(mill: Mill) -> tuple[str, str, None]:
     version = adopt_shipped(mill, report, report["bundle_digest"])
     verdict, record, digest, _ = evidence.judge(layout, mill.settings, mill.recipe, version, None)
     if verdict.outcome != "pass":
-        return "refused", verdict.reasons[0], None
+        return "refused", verdict.summary, None
     release.promote(
         layout,
         mill.settings,
@@ -131,7 +140,7 @@ def _adopt(mill: Mill) -> tuple[str, str, None]:
         evidence_digest=digest,
         expected_champion=None,
         actor="ganmill",
-        reason=f"shipped with the code; {verdict.reasons[1]}",
+        reason=f"shipped with the code; {verdict.summary}",
     )
     return "promoted", f"v{version.number} (shipped) is champion; {shown(record)}", None
 
@@ -162,42 +171,41 @@ def _register(mill: Mill) -> tuple[str, str, None]:
     )
 
 
-def _gate(mill: Mill) -> tuple[str, str, GateError | None]:
-    """Judge the trained bundle against the champion of the moment; a refusal is the result."""
+def _gate(mill: Mill) -> tuple[str, str, None]:
+    """Judge the trained bundle against the champion of the moment; only `pass` comes back.
+
+    Raises:
+        GateError: The verdict is `fail` or `unknown`; it is in the ledger, the champion stays.
+    """
     name, settings = mill.recipe.name, mill.settings
+    release.finish(mill.layout, settings, name)
     candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
-    if champion and champion.digest == candidate.digest:
-        return "unchanged", f"v{champion.number} is champion", None
+    if standing := _standing(mill, candidate, champion):
+        return *standing, None
     found = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
     verdict, record, digest, is_new = found
-    _show_gate(mill, candidate, champion, verdict, record)
-    try:
-        evidence.require_pass(name, candidate, verdict, record)
-    except GateError as refusal:
-        if is_new:
-            event = "reject" if verdict.outcome == "fail" else "hold"
-            release.decline(
-                mill.layout,
-                candidate,
-                event=event,
-                evidence_digest=digest,
-                actor="ganmill",
-                reason=str(refusal),
-            )
-        return verdict.outcome, verdict.reasons[-1], refusal
-    return "passed", verdict.reasons[-1], None
+    show_gate(mill, candidate, champion, verdict, record)
+    if is_new and verdict.outcome != "pass":
+        release.decline(
+            mill.layout,
+            candidate,
+            event="reject" if verdict.outcome == "fail" else "hold",
+            evidence_digest=digest,
+            actor="ganmill",
+            reason=verdict.summary,
+        )
+    evidence.require_pass(name, candidate, verdict, record)
+    return "passed", verdict.summary, None
 
 
 def _promote(mill: Mill) -> tuple[str, str, None]:
     """Move the champion to the candidate that passed."""
     name, settings = mill.recipe.name, mill.settings
-    release.finish(mill.layout, settings, name)
     candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
-    if champion and champion.digest == candidate.digest:
-        return "unchanged", f"v{champion.number} is champion", None
-    verdict, record, digest, _ = evidence.judge(
-        mill.layout, settings, mill.recipe, candidate, champion
-    )
+    if standing := _standing(mill, candidate, champion):
+        return *standing, None
+    found = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
+    verdict, record, digest, _ = found
     evidence.require_pass(name, candidate, verdict, record)
     done = release.promote(
         mill.layout,
@@ -207,14 +215,21 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
         evidence_digest=digest,
         expected_champion=champion.number if champion else None,
         actor="ganmill",
-        reason=f"passed the gate; {verdict.reasons[-1]}",
+        reason=f"passed the gate: {verdict.summary}",
     )
     announce(name, done.version, done.digest)
-    return (
-        "promoted",
-        f"v{done.version} is champion, after {f'v{done.previous}' if done.previous else 'none'}",
-        None,
-    )
+    before = f"v{done.previous}" if done.previous else "none"
+    return "promoted", f"v{done.version} is champion, before it {before}", None
+
+
+def _standing(mill: Mill, candidate: Version, champion: Version | None) -> tuple[str, str] | None:
+    """Return why there is nothing to decide: it is champion, or a person took it back."""
+    if champion and champion.digest == candidate.digest:
+        return "unchanged", f"v{champion.number} is champion"
+    if taken_back := release.taken_back(mill.layout, mill.recipe.name, candidate.number):
+        who, why = taken_back.actor, taken_back.reason
+        return "held", f"v{candidate.number} was rolled back by {who} ({why}); promote it by hand"
+    return None
 
 
 def announce(recipe: str, version: int, digest: str) -> None:
@@ -248,46 +263,9 @@ def _candidate(mill: Mill) -> Version:
 
 def _outcome(mill: Mill, story: Story, batch: Path) -> Retrained:
     champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
-    assert champion is not None  # noqa: S101  # a batch was minted from it
+    assert champion is not None  # a batch was minted from it
     report = evidence.report_of(mill.layout, mill.settings, mill.recipe, champion)
-    rows = [
-        {"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note}
-        for s in story.steps
-    ]
-    create_table_artifact(rows, key="steps", description=f"What became of {mill.recipe.name}")
+    show_steps(story)
     return Retrained(
         mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url
-    )
-
-
-def _show_verdict(mill: Mill) -> None:
-    verdict = read_json(mill.layout.facts(mill.recipe.name) / "verdict.json")
-    lines = [
-        f"- {'ok' if each['success'] else '**failed**'}: {each['says']}"
-        for each in verdict["expectations"]
-    ]
-    page = mill.layout.data_report(mill.recipe.name) / "index.html"
-    text = f"# Data contract: {'met' if verdict['success'] else 'failed'}\n\n" + "\n".join(lines)
-    create_markdown_artifact(f"{text}\n\nReport: `{page}`", key="data-contract")
-
-
-def _show_metrics(mill: Mill) -> None:
-    report = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")
-    rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
-    create_table_artifact(
-        rows,
-        key="metrics",
-        description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}",
-    )
-
-
-def _show_gate(
-    mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path
-) -> None:
-    reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
-    against = f"v{champion.number}" if champion else "no champion"
-    create_markdown_artifact(
-        f"# Gate: {verdict.outcome}\n\n{mill.recipe.name} [v{candidate.number}]({candidate.url}) against {against}\n\n"
-        f"{reasons}\n\nEvidence: `{record}`",
-        key="gate",
     )

@@ -37,17 +37,19 @@ def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
     """Print what `init` saw and wrote, and what comes next."""
     classes = f"{len(seen.labels)} classes" if len(seen.labels) > 1 else "one class"
     print(
-        f"{recipe.name}: {seen.count:,} images, {classes}, mostly {seen.width_px}x{seen.height_px} px"
+        f"{recipe.name}: {seen.count:,} images, {classes}, "
+        f"mostly {seen.width_px}x{seen.height_px} px"
     )
     for label, count in sorted(seen.labels.items(), key=lambda item: -item[1])[:12]:
         print(f"  {label or '(no class)':<28} {count:>7,}")
-    if len(seen.labels) > 12:  # noqa: PLR2004
+    if len(seen.labels) > 12:
         print(f"  ... and {len(seen.labels) - 12} more")
     left_out = sum(seen.skipped.values())
     if left_out:
         print(f"  left out: {', '.join(f'{n} {code}' for code, n in seen.skipped.items())}")
     print(
-        f"Written to params.yaml: trained at {recipe.data.resolution} px, {recipe.train.kimg:g} kimg."
+        f"Written to params.yaml: trained at {recipe.data.resolution} px, "
+        f"{recipe.train.kimg:g} kimg."
     )
     print(f"Next: ganmill retrain {recipe.name}")
 
@@ -132,31 +134,20 @@ def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json:
         }
         print(json.dumps(document, indent=2))
         return
-    table = Table(
-        title=f"{done.recipe}: what you have now",
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2),
-    )
-    table.add_row("champion", f"v{done.champion.number}  (bundle {done.champion.digest[:12]})")
-    interval = f"{distance['value']:.3f}  [{distance['low']:.3f}, {distance['high']:.3f}]"
-    table.add_row(
-        "fd_domain",
-        f"{interval}, 95 % interval, N {distance['n']}, less is better".replace("[", r"\["),
-    )
-    table.add_row("assets", shown(done.batch))
-    for name, place in places.items():
-        table.add_row(name, f"python3 -m webbrowser {place}")
-    _console.print()
-    _console.print(table)
+    lines = {
+        "champion": f"v{done.champion.number}, bundle {done.champion.digest[:12]}",
+        "fd_domain": f"{distance['value']:.3f} [{distance['low']:.3f}, {distance['high']:.3f}], "
+        f"N {distance['n']}; less is better",
+        "assets": shown(done.batch),
+        **places,
+    }
+    print(f"\n{done.recipe}: what you have now")
+    for name, value in lines.items():  # never wrapped: an address must stay whole to be copied
+        print(f"  {name:<14} {value}")
+    print("Open any of them with: python3 -m webbrowser ADDRESS")
     ran = [step.name for step in done.steps if step.state not in {"unchanged", "skipped"}]
-    print(
-        f"\n{'Nothing changed, nothing was done again.' if not ran else 'Done: ' + ', '.join(ran) + '.'}"
-    )
-    print(
-        f"Next: ganmill status    ganmill generate {done.recipe} --count 200 --slot extra    ganmill down"
-    )
+    print(f"\nDone: {', '.join(ran)}." if ran else "\nNothing changed, nothing was done again.")
+    print(f"Next: ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")
 
 
 def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: bool) -> None:

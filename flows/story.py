@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.settings import Settings
+from gan.paths import Layout
+from gan.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Lineage:
     flow_run: str
     flow_run_url: str
     flow_run_name: str
+
+
+@dataclass(frozen=True)
+class Mill:
+    """What every step of a flow run needs to know: where, which servers, recipe and run."""
+
+    layout: Layout
+    settings: Settings
+    recipe: Recipe
+    lineage: Lineage
 
 
 @dataclass

@@ -34,7 +34,7 @@ __all__ = [
 TRAINING_KEY = "training_key"
 
 
-def open_run(  # noqa: PLR0917  # the parts of a run
+def open_run(  # the parts of a run
     layout: Layout,
     settings: Settings,
     recipe: str,

@@ -1,36 +1,24 @@
-"""One training as MLflow sees it: a run opened before the first step, followed while it goes on,
-found again after a kill, closed when its model is registered.
+"""One training as MLflow sees it.
+
+Its run is opened before the first step, followed while it goes on, found again after a kill, and
+closed when its model is registered.
 """
 
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from flows import registry, tracking, versions
+from flows.artifacts import ProgressBar
 from flows.registry import Version
-from flows.settings import Settings
-from flows.story import Lineage
+from flows.story import Mill
 from flows.tracking import StatsTail, TrackedRun
 from flows.versions import StageOutcome
 from gan.durable import read_json
 from gan.errors import GanmillError, PreemptedError
-from gan.paths import Layout
-from gan.recipe import Recipe
 from gan.training.identity import run_folder
 
 STATS = "stats.jsonl"
-
-
-@dataclass(frozen=True)
-class Mill:
-    """What every step of a flow run needs to know: where, with which servers, which recipe, which run."""
-
-    layout: Layout
-    settings: Settings
-    recipe: Recipe
-    lineage: Lineage
 
 
 def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
@@ -43,7 +31,7 @@ def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
     """
     folder = run_folder(mill.layout, mill.recipe)
     run = open_training_run(mill)
-    progress = _Progress(mill.recipe.train.kimg)
+    progress = ProgressBar(mill.recipe.train.kimg)
     try:
         with StatsTail(run, folder / STATS, progress.show):
             return versions.reproduce(mill.layout, "train", mill.recipe.name, force=force)
@@ -75,7 +63,7 @@ def open_training_run(mill: Mill) -> TrackedRun:
 
 
 def register_bundle(mill: Mill) -> tuple[Version, bool]:
-    """Register the trained bundle with its report, once per digest; return it and whether it is new.
+    """Register the trained bundle with its report, once per digest; tell whether it is new.
 
     Raises:
         DamagedError: The bundle is not what its digests say.
@@ -97,7 +85,7 @@ def register_bundle(mill: Mill) -> tuple[Version, bool]:
 
 
 def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version:
-    """Register the bundle that comes with the code, with its history and its report on these data."""
+    """Register the bundle that comes with the code, with its history and its report here."""
     layout, recipe = mill.layout, mill.recipe
     card = read_json(layout.shipped_bundle(recipe.name) / "card.json")
     tags = {
@@ -131,7 +119,7 @@ def version_tags(mill: Mill) -> dict[str, str]:
     }
 
 
-def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Any, nimg: int) -> None:  # noqa: ANN401  # Path
+def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Path, nimg: int) -> None:
     """Send a version's metrics and pictures to its run, describe it, and close it."""
     pictures = [folder / "grid.png", folder / "samples.png"]
     tracking.log_report(run, folder / "metrics.json", pictures, nimg=nimg)
@@ -156,40 +144,3 @@ def _log_data(mill: Mill, run: TrackedRun, meta: Mapping[str, Any]) -> None:
     }
     profile = {"images": meta["count"], "classes": len(meta["classes"])}
     tracking.log_dataset(run, name, str(meta["digest"]), source, profile)
-
-
-class _Progress:
-    """A progress artifact in Prefect's run page; Prefect being away costs nothing but the bar."""
-
-    def __init__(self, total_kimg: float) -> None:
-        self._total_kimg = total_kimg
-        self._artifact: UUID | None = None
-        self._lock = threading.Lock()
-        self._create()
-
-    def show(self, row: Mapping[str, Any]) -> None:
-        """Move the bar to a row's images."""
-        from httpx import HTTPError
-        from prefect.artifacts import update_progress_artifact
-        from prefect.exceptions import PrefectException
-
-        if self._artifact is None:
-            return
-        share = min(100.0, 100 * float(row["kimg"]) / self._total_kimg)
-        speed, left = row["images_per_second"], row["eta_seconds"]
-        words = f"{row['kimg']:.1f} kimg, {speed:.0f} images/s, {left:.0f} s left"
-        try:
-            with self._lock:
-                update_progress_artifact(self._artifact, share, words)
-        except (HTTPError, PrefectException):
-            self._artifact = None  # said by Prefect's own log; training is not disturbed
-
-    def _create(self) -> None:
-        from httpx import HTTPError
-        from prefect.artifacts import create_progress_artifact
-        from prefect.exceptions import PrefectException
-
-        try:
-            self._artifact = create_progress_artifact(0.0, key="training", description="0 kimg")
-        except (HTTPError, PrefectException):
-            self._artifact = None

@@ -121,7 +121,7 @@ def data_version(layout: Layout, recipe: str) -> str:
             return str(out["md5"])
     raise GanmillError(
         f"dvc.lock: prepare@{recipe} has never run, so its data have no version. "
-        f"Run: ganmill run {recipe}"
+        f"Run: ganmill retrain {recipe}"
     )
 
 

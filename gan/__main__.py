@@ -15,7 +15,7 @@ from pathlib import Path
 from gan.durable import record_failure
 from gan.errors import GanmillError, UsageError
 from gan.paths import Layout
-from gan.recipe import Recipe, load_recipe
+from gan.recipe import Recipe, check_name, load_recipe
 
 
 def ingest(layout: Layout, recipe: Recipe) -> None:
@@ -100,6 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("gan").setLevel(logging.INFO)
     layout = Layout(Path.cwd())
+    try:
+        check_name(chosen.recipe, layout.params)
+    except GanmillError as error:  # a name that is a path names no file for the record either
+        _say(str(error))
+        return error.exit_code
     try:
         VERBS[chosen.verb](layout, load_recipe(layout.params, chosen.recipe))
     except GanmillError as error:

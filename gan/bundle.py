@@ -71,7 +71,7 @@ class Bundle:
         """Return G in evaluation mode: (z [N, z_dim], c [N]) -> images, about [-1, 1].
 
         Raises:
-            DamagedError: The weights do not have the shapes that the card asks for.
+            DamagedError: The weights are not finite, or not of the shapes that the card asks for.
         """
         return self._network(GENERATOR, "build_generator", device, dtype)
 
@@ -81,7 +81,7 @@ class Bundle:
         """Return D in evaluation mode: (images, c [N]) -> logits [N].
 
         Raises:
-            DamagedError: The weights do not have the shapes that the card asks for.
+            DamagedError: The weights are not finite, or not of the shapes that the card asks for.
         """
         return self._network(CRITIC, "build_critic", device, dtype)
 
@@ -93,10 +93,14 @@ class Bundle:
         shape = (card.preset, card.resolution, card.channels, len(card.classes))
         try:
             network: nn.Module = build(*shape, dtype)
-            network.load_state_dict(load((self.folder / name).read_bytes()))
+            weights = load((self.folder / name).read_bytes())
+            network.load_state_dict(weights)
         except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DamagedError(f"{self.folder / name}: does not fit its card: {reason}") from error
+        for key, value in weights.items():
+            if not value.isfinite().all():
+                raise DamagedError(f"{self.folder / name}: weight {key} is not finite.")
         return network.eval().to(device)
 
 

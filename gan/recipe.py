@@ -166,7 +166,7 @@ def load_recipes(params: Path) -> dict[str, Recipe]:
     Raises:
         RecipeError: With one line that names the file, the dotted key, the value and the rule.
     """
-    document = _read(params)
+    document = _read(params, "safe")
     sections = document.get("recipes") if isinstance(document, dict) else None
     if not isinstance(sections, dict) or not sections:
         raise RecipeError(
@@ -176,6 +176,8 @@ def load_recipes(params: Path) -> dict[str, Recipe]:
     recipes = {}
     for name, section in sections.items():
         check_name(str(name), params)
+        if str(name) in recipes:  # 1 and "1" are two keys of YAML
+            raise RecipeError(f"{params.name}: recipe {str(name)!r} is there twice. Rename one.")
         if not isinstance(section, dict):
             raise RecipeError(f"{params.name}: recipes.{name} must be a mapping of sections.")
         try:
@@ -192,7 +194,7 @@ def add_recipe(params: Path, name: str, section: dict[str, Any]) -> Recipe:
         RecipeError: The name is taken or not allowed, or the section is impossible.
     """
     check_name(name, params)
-    document = (_read(params) if params.exists() else None) or {}
+    document = (_read(params, "rt") if params.exists() else None) or {}
     recipes = (document.get("recipes") or {}) if isinstance(document, dict) else None
     if not isinstance(recipes, dict):
         raise RecipeError(f"{params.name}: needs a mapping `recipes`. Mend it, then run this again.")
@@ -227,9 +229,10 @@ def check_name(name: str, params: Path) -> None:
         )
 
 
-def _read(params: Path) -> Any:  # whatever the YAML holds
+def _read(params: Path, kind: Literal["safe", "rt"]) -> Any:
+    """Return whatever the YAML holds: plain values, or (rt) such as keep comments on writing."""
     try:
-        return YAML(typ="rt").load(params.read_bytes().decode())
+        return YAML(typ=kind, pure=True).load(params.read_bytes().decode())
     except FileNotFoundError as error:
         raise RecipeError(
             f"{params}: missing. Run ganmill in the folder that holds params.yaml."
@@ -244,7 +247,8 @@ def _read(params: Path) -> Any:  # whatever the YAML holds
 def _explain(params: Path, name: str, error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return f"{params.name}: recipes.{name}: keys must be words ({error})."
-    first = error.errors()[0]
+    found = error.errors()  # an unknown key explains a missing one
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     place = [str(part) for part in first["loc"]]
     key = ".".join(["recipes", name, *place])
     if first["type"] == "extra_forbidden":

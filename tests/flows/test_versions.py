@@ -250,7 +250,7 @@ def test_what_is_not_there_is_named(layout: Layout) -> None:
         reproduce(layout, "cook", "a")
     with pytest.raises(RecipeError, match=r"is recipe 'nobody' in params\.yaml"):
         reproduce(layout, "ingest", "nobody")
-    with pytest.raises(GanmillError, match=r"data/a/raw.*ganmill run a"):
+    with pytest.raises(GanmillError, match=r"data/a/raw.*ganmill retrain a"):
         reproduce(layout, "prepare", "a")
 
 

@@ -1,0 +1,115 @@
+"""What a flow run shows on its page in Prefect: verdict, metrics, gate, batch, steps, progress."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.promotion import Verdict
+from flows.registry import Version
+from flows.story import Mill, Story
+from gan.durable import read_json
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from gan.assets.batch import Minted
+
+SHEET = "index.html"
+
+
+def show_steps(story: Story) -> None:
+    """Show how each step went."""
+    rows = [
+        {"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note}
+        for s in story.steps
+    ]
+    create_table_artifact(rows, key="steps", description=f"What became of {story.recipe}")
+
+
+def show_verdict(mill: Mill) -> None:
+    """Show what the data contract asked and found."""
+    verdict = read_json(mill.layout.facts(mill.recipe.name) / "verdict.json")
+    lines = [
+        f"- {'ok' if each['success'] else '**failed**'}: {each['says']}"
+        for each in verdict["expectations"]
+    ]
+    page = mill.layout.data_report(mill.recipe.name) / "index.html"
+    text = f"# Data contract: {'met' if verdict['success'] else 'failed'}\n\n" + "\n".join(lines)
+    create_markdown_artifact(f"{text}\n\nReport: `{page}`", key="data-contract")
+
+
+def show_metrics(mill: Mill) -> None:
+    """Show the metrics of the trained bundle."""
+    report = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")
+    rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
+    create_table_artifact(
+        rows,
+        key="metrics",
+        description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}",
+    )
+
+
+def show_gate(
+    mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path
+) -> None:
+    """Show the gate's verdict with a sentence for each check."""
+    reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
+    against = f"v{champion.number}" if champion else "no champion"
+    create_markdown_artifact(
+        f"# Gate: {verdict.outcome}\n\n"
+        f"{mill.recipe.name} [v{candidate.number}]({candidate.url}) against {against}\n\n"
+        f"{reasons}\n\nEvidence: `{record}`",
+        key="gate",
+    )
+
+
+def show_batch(minted: "Minted", champion: Version) -> None:
+    """Show a batch that was minted."""
+    create_markdown_artifact(
+        f"# Batch {minted.batch_id}\n\n{minted.accepted} assets accepted of {minted.count}, from "
+        f"[{champion.recipe} v{champion.number}]({champion.url}).\n\n"
+        f"Contact sheet: `{minted.folder / SHEET}`",
+        key="batch",
+    )
+
+
+class ProgressBar:
+    """A progress bar on the run's page; Prefect being away costs nothing but the bar."""
+
+    def __init__(self, total_kimg: float) -> None:
+        """Create the bar for a training of `total_kimg`."""
+        self._total_kimg = total_kimg
+        self._artifact: UUID | None = None
+        self._lock = threading.Lock()
+        self._create()
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Move the bar to a row's images."""
+        from httpx import HTTPError
+        from prefect.artifacts import update_progress_artifact
+        from prefect.exceptions import PrefectException
+
+        if self._artifact is None:
+            return
+        share = min(100.0, 100 * float(row["kimg"]) / self._total_kimg)
+        speed, left = row["images_per_second"], row["eta_seconds"]
+        words = f"{row['kimg']:.1f} kimg, {speed:.0f} images/s, {left:.0f} s left"
+        try:
+            with self._lock:
+                update_progress_artifact(self._artifact, share, words)
+        except (HTTPError, PrefectException):
+            self._artifact = None  # said by Prefect's own log; training is not disturbed
+
+    def _create(self) -> None:
+        from httpx import HTTPError
+        from prefect.artifacts import create_progress_artifact
+        from prefect.exceptions import PrefectException
+
+        try:
+            created = create_progress_artifact(0.0, key="training", description="0 kimg")
+            self._artifact = cast("UUID", created)  # called outside of an event loop
+        except (HTTPError, PrefectException):
+            self._artifact = None

@@ -1,0 +1,261 @@
+"""Files: whole or not at all, checked by digest, written by one process at a time."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gan.durable import (
+    SUMS,
+    read_failure,
+    read_json,
+    read_verified,
+    record_failure,
+    replacing,
+    run_lock,
+    sha256,
+    verify_sums,
+    write_atomically,
+    write_json,
+    write_sums,
+)
+from gan.errors import BusyError, ContractError, DamagedError, GanmillError
+
+EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_file_is_written_whole_and_its_digest_returned(tmp_path: Path) -> None:
+    """What is written is what is read; folders are made; nothing else is left behind."""
+    path = tmp_path / "a" / "b" / "file"
+    digest = write_atomically(path, b"bytes")
+
+    assert path.read_bytes() == b"bytes"
+    assert digest == sha256(path)
+    assert list(path.parent.iterdir()) == [path]
+    assert write_atomically(path, b"") == EMPTY_SHA256
+
+
+def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
+    """A writer that fails half-way changes nothing and leaves no temporary file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        partial.write_bytes(b"ne")
+        raise RuntimeError
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """Let files in `folder` grow to 64 KiB: a small tmpfs for root, else the process's limit."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0:
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """On a full disk the old file stays, nothing is left over, and one line says what to do."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with _full_disk(folder):
+        write_atomically(folder / "file", b"old")
+        with pytest.raises(GanmillError, match=r"disk/file: cannot be written \(.+\)\. Free the"):
+            write_atomically(folder / "file", b"n" * 200_000)
+
+        assert (folder / "file").read_bytes() == b"old"
+        assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+@contextmanager
+def _child(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in another process, wait until it says `ready`, and kill it at the end."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+_WRITES_HALF = """
+import sys, time
+from pathlib import Path
+from gan.durable import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_bytes(b"half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_sigkill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    """A writer killed half-way leaves the old file; its remains are not taken for content."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with _child(_WRITES_HALF, path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2  # a killed process cannot tidy up ...
+    write_sums(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [SUMS, "file"]  # noqa: PTH208  # names alone
+    verify_sums(tmp_path)  # ... so the next writer of the folder does
+
+
+def test_only_the_right_bytes_are_read(tmp_path: Path) -> None:
+    """A file is returned when its SHA-256 is the expected one, and refused otherwise."""
+    path = tmp_path / "file"
+    digest = write_atomically(path, b"bytes")
+
+    assert read_verified(path, digest) == b"bytes"
+    path.write_bytes(b"bytez")
+    with pytest.raises(DamagedError, match=f"expected {digest[:12]}"):
+        read_verified(path, digest)
+    path.unlink()
+    with pytest.raises(DamagedError, match="cannot be read"):
+        read_verified(path, digest)
+
+
+def test_json_goes_round_and_holds_no_nan(tmp_path: Path) -> None:
+    """JSON comes back as it was; a NaN is refused on writing, half a file on reading."""
+    path = tmp_path / "value.json"
+    write_json(path, {"b": [1, 2.5, None], "a": "\u00e9"})
+
+    assert read_json(path) == {"a": "\u00e9", "b": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, float("nan"))
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DamagedError, match="is not readable JSON"):
+        read_json(path)
+    with pytest.raises(DamagedError, match="missing"):
+        read_json(tmp_path / "other.json")
+
+
+def test_a_failure_comes_back_as_it_was(tmp_path: Path) -> None:
+    """The parent of a failed command gets the same class of error with the same line."""
+    path = tmp_path / "train.json"
+
+    assert read_failure(path) is None
+    record_failure(path, ContractError("too few images"))
+    failure = read_failure(path)
+    assert isinstance(failure, ContractError)
+    assert str(failure) == "too few images"
+    for record in ({"error": "SystemExit", "message": "x"}, [], {"error": []}):
+        write_json(path, record)
+        with pytest.raises(DamagedError, match="no record of a failure"):
+            read_failure(path)
+
+
+def _add(folder: Path) -> None:
+    (folder / "c").write_bytes(b"c")
+
+
+def _alter(folder: Path) -> None:
+    (folder / "a").write_bytes(b"b")
+
+
+def _remove(folder: Path) -> None:
+    (folder / "a").unlink()
+
+
+def _link(folder: Path) -> None:
+    (folder / "a").rename(folder.parent / "elsewhere")
+    (folder / "a").symlink_to(folder.parent / "elsewhere")
+
+
+def _unlist(folder: Path) -> None:
+    (folder / SUMS).unlink()
+
+
+def _climb(folder: Path) -> None:
+    (folder.parent / "a").write_bytes(b"a")
+    (folder / SUMS).write_text(f"{sha256(folder / 'a')}  ../a\n")
+    (folder / "a").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_add, "'c' is not listed in SHA256SUMS"),
+        (_alter, "SHA-256 is"),
+        (_remove, "'a' is missing but listed in SHA256SUMS"),
+        (_link, "which is no plain file here"),
+        (_unlist, "missing or malformed"),
+        (_climb, "'../a' is missing but listed"),
+    ],
+)
+def test_every_change_of_a_folder_is_named(
+    tmp_path: Path, damage: Callable[[Path], None], says: str
+) -> None:
+    """A file that is extra, altered, missing, linked or outside is refused by name."""
+    folder = tmp_path / "folder"
+    write_atomically(folder / "a", b"a")
+    write_atomically(folder / "b", b"b")
+    digest = write_sums(folder)
+
+    assert verify_sums(folder) == digest
+    damage(folder)
+    with pytest.raises(DamagedError, match=says):
+        verify_sums(folder)
+
+
+def test_every_flipped_bit_of_the_list_is_noticed(tmp_path: Path) -> None:
+    """The list itself has one spelling: a folder that verifies has the digest it was given."""
+    write_atomically(tmp_path / "a", b"a")
+    write_atomically(tmp_path / "b", b"b")
+    write_sums(tmp_path)
+    listing = (tmp_path / SUMS).read_bytes()
+
+    for bit in range(8 * len(listing)):
+        flipped = bytearray(listing)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / SUMS).write_bytes(flipped)
+        with pytest.raises(DamagedError):
+            verify_sums(tmp_path)
+
+
+_HOLDS = """
+import sys, time
+from pathlib import Path
+from gan.durable import run_lock
+with run_lock(Path(sys.argv[1]), "train x"):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path) -> None:
+    """The work of another process is not begun twice; SIGKILL of the holder frees the lock."""
+    lock = tmp_path / "locks" / "x.lock"
+    with _child(_HOLDS, lock) as process:
+        with (
+            pytest.raises(BusyError, match=f"train x: process {process.pid} is already"),
+            run_lock(lock, "train x"),
+        ):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with run_lock(lock, "train x"):
+            assert lock.read_text() == str(os.getpid())
