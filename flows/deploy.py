@@ -21,8 +21,8 @@ def deployments(layout: Layout) -> list[Any]:
     Raises:
         RecipeError: `params.yaml` holds something impossible.
     """
-    from prefect.types.entrypoint import EntrypointType
     from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
 
     from flows.generate import generate
     from flows.retrain import retrain
