@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from dvc.dependency.param import MissingParamsError
 from dvc.exceptions import DvcException
 from dvc.lock import LockError, make_lock
 from dvc.repo import Repo, lock_repo
@@ -189,6 +190,11 @@ def _explained(address: str, chain: list[BaseException]) -> GanmillError:
     recipe, first = address.partition("@")[2], chain[-1]
     if isinstance(first, StageNotFound | StageFileDoesNotExistError):
         return RecipeError(f"{address}: not in dvc.yaml; is recipe {recipe!r} in params.yaml?")
+    if isinstance(first, MissingParamsError):
+        return RecipeError(
+            f"{address}: {line(first)} Give each recipe its data, model, train and evaluate, "
+            f"say `model: {{preset: tiny}}`."
+        )
     if isinstance(first, FileNotFoundError) and first.filename:
         return GanmillError(
             f"{address}: {first.filename} is missing. Run: ganmill retrain {recipe}"

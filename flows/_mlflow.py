@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 Row = Mapping[str, Any]
+# MLflow's pages open in their view for language models; this asks for the one of trained models.
+VIEW = "?workflowType=machine_learning"
 _BATCH = 1000  # MLflow's own limit for one call
 _GENERAL = {"kimg", "images_per_second"}
 _SKIPPED = {"nimg", "seconds", "eta_seconds"}

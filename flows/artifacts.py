@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.promotion import Verdict
 from flows.registry import Version
-from flows.story import Mill, Story
+from flows.story import Mill, Story, artifact_key
 from gan.durable import read_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ def show_steps(story: Story) -> None:
         {"step": s.name, "state": s.state, "seconds": round(s.seconds, 1), "note": s.note}
         for s in story.steps
     ]
-    create_table_artifact(rows, key="steps", description=f"What became of {story.recipe}")
+    create_table_artifact(
+        rows,
+        key=artifact_key(story.recipe, "steps"),
+        description=f"How each step of the last retraining of {story.recipe} went",
+    )
 
 
 def show_verdict(mill: Mill) -> None:
@@ -37,8 +41,12 @@ def show_verdict(mill: Mill) -> None:
         for each in verdict["expectations"]
     ]
     page = mill.layout.data_report(mill.recipe.name) / "index.html"
-    text = f"# Data contract: {'met' if verdict['success'] else 'failed'}\n\n" + "\n".join(lines)
-    create_markdown_artifact(f"{text}\n\nReport: `{page}`", key="data-contract")
+    state = "met" if verdict["success"] else "failed"
+    create_markdown_artifact(
+        f"# Data contract: {state}\n\n" + "\n".join(lines) + f"\n\nReport: `{page}`",
+        key=artifact_key(mill.recipe.name, "data-contract"),
+        description=f"{state}: {verdict['accepted']:,} of {verdict['images']:,} images accepted",
+    )
 
 
 def show_metrics(mill: Mill) -> None:
@@ -47,8 +55,9 @@ def show_metrics(mill: Mill) -> None:
     rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
     create_table_artifact(
         rows,
-        key="metrics",
-        description=f"Metric id {report['metric_id']}, bundle {report['bundle_digest'][:12]}",
+        key=artifact_key(mill.recipe.name, "metrics"),
+        description=f"fd_domain {report['metrics']['fd_domain']['value']:.2f}; bundle "
+        f"{report['bundle_digest'][:12]}, metric id {report['metric_id']}",
     )
 
 
@@ -62,7 +71,8 @@ def show_gate(
         f"# Gate: {verdict.outcome}\n\n"
         f"{mill.recipe.name} [v{candidate.number}]({candidate.url}) against {against}\n\n"
         f"{reasons}\n\nEvidence: `{record}`",
-        key="gate",
+        key=artifact_key(mill.recipe.name, "gate"),
+        description=f"v{candidate.number}: {verdict.summary}",
     )
 
 
@@ -72,15 +82,17 @@ def show_batch(minted: "Minted", champion: Version) -> None:
         f"# Batch {minted.batch_id}\n\n{minted.accepted} assets accepted of {minted.count}, from "
         f"[{champion.recipe} v{champion.number}]({champion.url}).\n\n"
         f"Contact sheet: `{minted.folder / SHEET}`",
-        key="batch",
+        key=artifact_key(champion.recipe, "batch"),
+        description=f"{minted.accepted} assets from v{champion.number}: {minted.batch_id}",
     )
 
 
 class ProgressBar:
     """A progress bar on the run's page; Prefect being away costs nothing but the bar."""
 
-    def __init__(self, total_kimg: float) -> None:
+    def __init__(self, recipe: str, total_kimg: float) -> None:
         """Create the bar for a training of `total_kimg`."""
+        self._key = artifact_key(recipe, "training")
         self._total_kimg = total_kimg
         self._artifact: UUID | None = None
         self._lock = threading.Lock()
@@ -109,7 +121,7 @@ class ProgressBar:
         from prefect.exceptions import PrefectException
 
         try:
-            created = create_progress_artifact(0.0, key="training", description="0 kimg")
+            created = create_progress_artifact(0.0, key=self._key, description="0 kimg")
             self._artifact = cast("UUID", created)  # called outside of an event loop
         except (HTTPError, PrefectException):
             self._artifact = None

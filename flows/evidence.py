@@ -12,6 +12,7 @@ from flows import promotion, registry
 from flows.promotion import Evidence, Interval, Paired, Verdict
 from flows.registry import Version
 from flows.settings import Settings
+from flows.story import shown
 from gan.durable import read_json, write_json
 from gan.errors import DamagedError, GateError
 from gan.paths import Layout
@@ -162,5 +163,5 @@ def require_pass(recipe: str, version: Version, verdict: Verdict, record: Path) 
     if verdict.outcome != "pass":
         raise GateError(
             f"{recipe} v{version.number}: the gate says {verdict.summary} The champion "
-            f"stays. Evidence: {record}"
+            f"stays. Evidence: {shown(record)}"
         )

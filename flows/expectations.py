@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanmillError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    sys.stdout.write(
+    sys.stderr.write(  # stdout is kept for `ganmill ... --json`
         f"{recipe}: {outcome.accepted:,} of {outcome.images:,} images accepted; the data contract "
         f"is met. Report: {outcome.report}\n"
     )

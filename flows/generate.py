@@ -92,6 +92,7 @@ def _lineage(mill: Mill, champion: Version) -> dict[str, str]:
         "model_version": str(champion.number),
         "model_version_url": champion.url,
         "mlflow_run": champion.run_id,
+        "mlflow_run_url": champion.tags.get("mlflow_run_url", ""),
         "flow_run": mill.lineage.flow_run,
         "flow_run_url": mill.lineage.flow_run_url,
         "data_version": champion.tags.get("data_version", ""),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows._mlflow import TrackedRun, connected
+from flows._mlflow import VIEW, TrackedRun, connected
 from flows.settings import Settings
 from gan.durable import verify_sums
 from gan.errors import DamagedError, UsageError
@@ -125,6 +125,16 @@ def tag_version(settings: Settings, version: Version, tags: Mapping[str, str]) -
             client.set_model_version_tag(version.recipe, str(version.number), key, value)
 
 
+def comparison_url(settings: Settings, recipe: str) -> str:
+    """Return the page that shows the charts and pictures of all trainings of a recipe."""
+    url = settings.mlflow_url
+    with connected(url, f"finding the trainings of {recipe}") as client:
+        found = client.get_experiment_by_name(recipe)
+    if found is None:
+        return f"{url}/#/experiments"
+    return f"{url}/#/experiments/{found.experiment_id}/runs{VIEW}&compareRunsMode=CHART"
+
+
 def fetch(settings: Settings, version: Version, store: Path) -> Path:
     """Return `store/<digest>/`, downloaded if need be and checked against the version's digest.
 
@@ -184,7 +194,8 @@ def _delete(client: Any, recipe: str, number: int) -> None:
 
 
 def _description(digest: str, run: TrackedRun, tags: Mapping[str, str]) -> str:
-    facts = [f"Bundle `{digest[:12]}`", f"[training run]({run.url})"]
+    facts = [f"fd_domain {tags['fd_domain']}"] if "fd_domain" in tags else []
+    facts += [f"bundle `{digest[:12]}`", f"[training run]({run.url})"]
     if flow := tags.get("flow_run_url"):
         facts.append(f"[flow run]({flow})")
     if data := tags.get("data_version"):
@@ -217,5 +228,5 @@ def _search(client: Any, url: str, rule: str) -> list[Version]:
 
 def _version(url: str, found: Any) -> Version:  # MLflow's ModelVersion
     number, tags = int(found.version), dict(found.tags)
-    page = f"{url}/#/models/{found.name}/versions/{number}"
+    page = f"{url}/#/models/{found.name}/versions/{number}{VIEW}"
     return Version(found.name, number, tags.get(BUNDLE_DIGEST, ""), found.run_id, page, tags)

@@ -8,7 +8,8 @@ shares its work. `adopt` registers the bundle shipped with the code when there i
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from prefect.events import emit_event
 from flows import evidence, registry, release, versions
 from flows.artifacts import show_gate, show_metrics, show_steps, show_verdict
 from flows.generate import mint_batch
+from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
@@ -73,7 +75,8 @@ def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001  # a
     mill = Mill(layout, settings, loaded, lineage(settings))
     story = Story(recipe)
     read_pin(layout, recipe)
-    with run_lock(layout.lock(f"retrain-{recipe}"), f"retrain {recipe}"):
+    with run_lock(layout.lock(f"retrain-{recipe}"), f"retrain {recipe}"), _steps_shown(story):
+        close_orphans("retrain", recipe)
         for stage in DATA_STAGES:
             _run(story, stage, partial(_stage, mill, stage))
         _run(story, "adopt", lambda: _adopt(mill))
@@ -85,6 +88,15 @@ def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001  # a
         _run(story, "promote", lambda: _promote(mill))
         batch = _run(story, "generate", lambda: _generate(mill))
         return _outcome(mill, story, batch)
+
+
+@contextmanager
+def _steps_shown(story: Story) -> Iterator[None]:
+    """Show the steps on the run's page at the end, above all when it ends early."""
+    try:
+        yield
+    finally:
+        show_steps(story)
 
 
 def _run(story: Story, name: str, work: Callable[[], Done]) -> Any:
@@ -265,7 +277,6 @@ def _outcome(mill: Mill, story: Story, batch: Path) -> Retrained:
     champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
     assert champion is not None  # a batch was minted from it
     report = evidence.report_of(mill.layout, mill.settings, mill.recipe, champion)
-    show_steps(story)
     return Retrained(
         mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url
     )

@@ -114,11 +114,13 @@ def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:
 
 def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json: bool) -> None:
     """Print what a retraining left: the champion, its distance, the assets, and where to look."""
+    from flows import registry
+
     distance = done.report["metrics"]["fd_domain"]
     places = {
-        "MLflow": done.champion.url,
-        "compare": f"{settings.mlflow_url}/#/models/{done.recipe}",
-        "Prefect": done.flow_run_url,
+        "model": done.champion.url,
+        "compare runs": registry.comparison_url(settings, done.recipe),
+        "flow run": done.flow_run_url,
         "data report": str(layout.data_report(done.recipe) / "index.html"),
         "contact sheet": str(done.batch / "index.html"),
     }

@@ -5,6 +5,7 @@ Each step ends with one line: what, how it went, how long, why. The links betwee
 """
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,11 @@ def lineage(settings: Settings) -> Lineage:
 
     run_id = str(flow_run.id)
     return Lineage(run_id, f"{settings.prefect_url}/runs/flow-run/{run_id}", str(flow_run.name))
+
+
+def artifact_key(recipe: str, name: str) -> str:
+    """Return the key of a recipe's artifact; Prefect allows lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{recipe}-{name}").strip("-")
 
 
 def shown(path: Path) -> str:

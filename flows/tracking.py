@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flows._mlflow import Row, TrackedRun, connected, log_picture, log_stats
+from flows._mlflow import VIEW, Row, TrackedRun, connected, log_picture, log_stats
 from flows.settings import Settings
 from flows.tail import StatsTail
 from gan.durable import read_json
@@ -67,7 +67,7 @@ def open_run(  # the parts of a run
         fresh = [Param(k, str(v)) for k, v in flat(params).items() if k not in run.data.params]
         if fresh:
             client.log_batch(run.info.run_id, params=fresh)
-    page = f"{url}/#/experiments/{experiment_id}/runs/{run.info.run_id}"
+    page = f"{url}/#/experiments/{experiment_id}/runs/{run.info.run_id}{VIEW}"
     return TrackedRun(run.info.run_id, experiment_id, page, url, int(run.info.start_time))
 
 
@@ -85,8 +85,10 @@ def tag_run(run: TrackedRun, tags: Mapping[str, str]) -> None:
         client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def describe_run(run: TrackedRun, markdown: str) -> None:
-    """Set the description that the run's page shows."""
+def describe_run(run: TrackedRun, name: str, markdown: str) -> None:
+    """Set the name that lists of runs show, and the description that the run's page shows."""
+    with connected(run.tracking_url, "naming the run") as client:
+        client.update_run(run.run_id, name=name)
     tag_run(run, {"mlflow.note.content": markdown})
 
 

@@ -31,7 +31,7 @@ def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
     """
     folder = run_folder(mill.layout, mill.recipe)
     run = open_training_run(mill)
-    progress = ProgressBar(mill.recipe.train.kimg)
+    progress = ProgressBar(mill.recipe.name, mill.recipe.train.kimg)
     try:
         with StatsTail(run, folder / STATS, progress.show):
             return versions.reproduce(mill.layout, "train", mill.recipe.name, force=force)
@@ -79,7 +79,8 @@ def register_bundle(mill: Mill) -> tuple[Version, bool]:
     with StatsTail(run, run_folder(layout, recipe) / STATS):
         pass  # a training by `dvc repro` left its statistics; repeated rows change nothing
     card = read_json(bundle / "card.json")
-    version = registry.register(mill.settings, recipe.name, bundle, run, version_tags(mill))
+    report = read_json(layout.evaluation(recipe.name) / "metrics.json")
+    version = registry.register(mill.settings, recipe.name, bundle, run, version_tags(mill, report))
     publish_report(mill, run, version, layout.evaluation(recipe.name), round(card["kimg"] * 1000))
     return version, True
 
@@ -102,16 +103,18 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
     with StatsTail(run, layout.shipped_history(recipe.name)):
         pass
     shipped = layout.shipped_bundle(recipe.name)
-    version = registry.register(mill.settings, recipe.name, shipped, run, version_tags(mill))
+    tags = version_tags(mill, report)
+    version = registry.register(mill.settings, recipe.name, shipped, run, tags)
     folder = layout.version_report(recipe.name, digest)
     publish_report(mill, run, version, folder, round(card["kimg"] * 1000))
     return version
 
 
-def version_tags(mill: Mill) -> dict[str, str]:
-    """Return the ids that a registered version carries."""
+def version_tags(mill: Mill, report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ids that a registered version carries, and the distance it was measured at."""
     git = versions.git_revision(mill.layout.root)
     return {
+        "fd_domain": f"{report['metrics']['fd_domain']['value']:.2f}",
         "data_version": versions.data_version(mill.layout, mill.recipe.name),
         "git_revision": git.revision + ("-dirty" if git.dirty else ""),
         "flow_run": mill.lineage.flow_run,
@@ -127,6 +130,7 @@ def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Path, 
     tracking.tag_run(run, tags)
     tracking.describe_run(
         run,
+        f"{mill.recipe.name} v{version.number}",
         f"**{mill.recipe.name} v{version.number}**, bundle `{version.digest[:12]}`.\n\n"
         f"- made by [{mill.lineage.flow_run_name}]({mill.lineage.flow_run_url}) in Prefect\n"
         f"- registered as [v{version.number}]({version.url})\n"

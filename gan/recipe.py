@@ -81,9 +81,9 @@ class TrainSpec(Section):
     kimg: float = Field(default=40.0, gt=0, le=1_000_000)
     start: Literal["champion", "scratch"] = "champion"
     seed: int = Field(default=1, ge=0)
-    batch_size: int = Field(default=64, ge=4, le=4096)
-    lr: float = Field(default=1e-3, gt=0, le=0.1)
-    gamma: float = Field(default=1.0, gt=0, le=1000)
+    batch_size: int = Field(default=16, ge=4, le=4096)
+    lr: float = Field(default=2e-3, gt=0, le=0.1)
+    gamma: float = Field(default=4.0, gt=0, le=1000)
     ema_kimg: float = Field(default=2.0, ge=0)
     augment: Share = 0.3
     flip: bool = False

@@ -97,7 +97,7 @@ def _load_into(path: Path, state: State) -> None:
         header_bytes = int.from_bytes(payload[:8], "little")
         record = json.loads(json.loads(payload[8 : 8 + header_bytes])["__metadata__"]["state"])
         _fill(state, tensors)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (SafetensorError, LookupError, ValueError, RuntimeError) as error:
         raise DamagedError(f"{path}: is not a checkpoint of this training ({error}).") from error
     state.nimg, state.seconds = int(record["nimg"]), float(record["seconds"])
 
@@ -118,10 +118,14 @@ def _fill(state: State, tensors: dict[str, Tensor]) -> None:
     for name, optimizer in state.optimizers.items():
         filled = optimizer.state_dict()
         prefix = f"adam {name}/"
+        weights = optimizer.param_groups[0]["params"]
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith(prefix):
                 index, moment = key.removeprefix(prefix).split("/")
-                moments.setdefault(int(index), {})[moment] = value
+                weight = weights[int(index)]
+                # The fused Adam walks memory, not indices: a moment must lie as its weight does.
+                laid = torch.empty_like(weight).copy_(value) if value.dim() else value
+                moments.setdefault(int(index), {})[moment] = laid
         filled["state"] = moments
         optimizer.load_state_dict(filled)

