@@ -22,7 +22,7 @@ import pandas as pd
 from flows.contract import Clause, class_counts, clauses, contract_table
 from flows.data_docs import CHECKS, CONTRACT, offline_pages
 from flows.settings import QUIET, workspace
-from gan.durable import write_atomically, write_json
+from gan.durable import record_failure, write_atomically, write_json
 from gan.errors import ContractError, GanmillError, SourceError
 from gan.image.facts import FACTS, VERDICT, collect, write_facts
 from gan.image.report import data_report
@@ -172,18 +172,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recipe = parser.parse_args(arguments).recipe
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("gan").setLevel(logging.INFO)
+    layout = workspace()
     try:
-        outcome = validate(workspace(), recipe)
+        outcome = validate(layout, recipe)
         if not outcome.success:
             for sentence in outcome.failed:
                 sys.stderr.write(f"failed: {sentence}\n")
-            count = len(outcome.failed)
             raise ContractError(
-                f"{recipe}: {count} of the data contract's expectations failed: "
+                f"{recipe}: {len(outcome.failed)} of the data contract's expectations failed: "
                 f"{outcome.failed[0]} Read {outcome.report}"
             )
     except GanmillError as error:
         sys.stderr.write(f"{error}\n")
+        record_failure(layout.failure("validate", recipe), error)
         return error.exit_code
     sys.stderr.write(  # stdout is kept for `ganmill ... --json`
         f"{recipe}: {outcome.accepted:,} of {outcome.images:,} images accepted; the data contract "
