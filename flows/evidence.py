@@ -96,9 +96,11 @@ def _is_present(layout: Layout, recipe: Recipe, report: dict[str, Any]) -> bool:
 
 
 def _instruments(layout: Layout, recipe: Recipe) -> tuple[Any, Any]:
+    from gan.hardware import use_idle_processors
     from gan.metrics.extractors import load_extractor
     from gan.modality import modality
 
+    use_idle_processors()
     data = modality("image").open_dataset(layout.train_data(recipe.name))
     return data, load_extractor(layout.extractor(recipe.name))
 

@@ -41,9 +41,11 @@ def prepare(layout: Layout, recipe: Recipe) -> None:
 
 def extractor(layout: Layout, recipe: Recipe) -> None:
     """Train the feature network of the Frechet distance."""
+    from gan.hardware import use_idle_processors
     from gan.metrics.domain import train_extractor
     from gan.modality import modality
 
+    use_idle_processors()
     data = modality("image").open_dataset(layout.train_data(recipe.name))
     digest = train_extractor(data, layout.extractor(recipe.name), EXTRACTOR_SEED)
     _say(f"extractor {recipe.name}: domain@{digest[:8]}")
@@ -63,10 +65,12 @@ def train(layout: Layout, recipe: Recipe) -> None:
 def evaluate(layout: Layout, recipe: Recipe) -> None:
     """Measure the bundle."""
     from gan.bundle import open_bundle
+    from gan.hardware import use_idle_processors
     from gan.metrics.extractors import load_extractor
     from gan.metrics.report import evaluate as measure
     from gan.modality import modality
 
+    use_idle_processors()
     name = recipe.name
     report = measure(
         open_bundle(layout.bundle(name)),

@@ -165,10 +165,10 @@ def verify_sums(folder: Path) -> str:
         listing = (folder / SUMS).read_bytes()
         rows = [line.split("  ", 1) for line in listing.decode().splitlines()]
         sums = {name: digest for digest, name in rows}
-        if _listing(sums) != listing:
-            raise ValueError("not as write_sums writes it")
     except (OSError, ValueError) as error:
         raise DamagedError(f"{folder}: {SUMS} is missing or malformed. Fetch it again.") from error
+    if _listing(sums) != listing:  # one spelling, so that equal content has an equal digest
+        raise DamagedError(f"{folder}: {SUMS} is not as it was written. Fetch it again.")
     found = {path.name for path in folder.iterdir()} - {SUMS}
     if odd := sorted(found ^ set(sums)):
         state = "is not listed in" if odd[0] in found else "is missing but listed in"

@@ -197,7 +197,9 @@ def add_recipe(params: Path, name: str, section: dict[str, Any]) -> Recipe:
     document = (_read(params, "rt") if params.exists() else None) or {}
     recipes = (document.get("recipes") or {}) if isinstance(document, dict) else None
     if not isinstance(recipes, dict):
-        raise RecipeError(f"{params.name}: needs a mapping `recipes`. Mend it, then run this again.")
+        raise RecipeError(
+            f"{params.name}: needs a mapping `recipes`. Mend it, then run this again."
+        )
     if name in recipes:
         raise RecipeError(
             f"{params.name}: recipe {name!r} is there already. Choose another name, or edit it."

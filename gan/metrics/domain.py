@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from gan.durable import SUMS, write_atomically, write_json, write_sums
 from gan.errors import DivergedError, SourceError
+from gan.hardware import has_fast_bf16
 from gan.metrics.extractors import CARD, WEIGHTS, ExtractorCard
 from gan.modality import Items, modality
-from gan.precision import has_fast_bf16
 from gan.progress import Pace, Say, say
 from gan.seeding import generator_at, seed_at
 

@@ -26,7 +26,13 @@ from gan.training.ema import update_average
 from gan.training.guards import StopRequest, require_finite
 from gan.training.identity import run_folder, start_digest
 from gan.training.losses import critic_loss, generator_loss
-from gan.training.preflight import Hardware, choose_hardware, make_deterministic, require_enough
+from gan.training.preflight import (
+    Hardware,
+    choose_hardware,
+    make_deterministic,
+    require_enough,
+    settle_threads,
+)
 from gan.training.sampler import indices
 from gan.training.schedule import Values, values_at
 from gan.training.stats import STATS, Stats
@@ -81,13 +87,13 @@ def train(
 
 
 def _open_session(layout: Layout, recipe: Recipe, folder: Path) -> Session:
-    start = _open_start(layout, recipe)
     room = modality("image")
     data = room.open_dataset(layout.train_data(recipe.name))
     require_enough(data, recipe.train, recipe.name)
     hardware = choose_hardware(recipe.train)
     make_deterministic(hardware.device)
     folder.mkdir(parents=True, exist_ok=True)
+    settle_threads(folder)
     return Session(
         recipe=recipe,
         room=room,
@@ -95,14 +101,14 @@ def _open_session(layout: Layout, recipe: Recipe, folder: Path) -> Session:
         pixels=torch.from_numpy(np.array(data.images)).to(hardware.device),
         classes=torch.from_numpy(np.array(data.labels)).to(hardware.device),
         hardware=hardware,
-        start=start,
+        start=_open_start(layout, recipe, data),
         z_dim=room.z_dim(recipe.model.preset),
         folder=folder,
     )
 
 
-def _open_start(layout: Layout, recipe: Recipe) -> Bundle | None:
-    """Return the pinned bundle, from the store of fetched ones or from those in the repository."""
+def _open_start(layout: Layout, recipe: Recipe, data: Items) -> Bundle | None:
+    """Return the pinned bundle, fetched or shipped with the code, or None to start from scratch."""
     digest = start_digest(layout, recipe)
     if digest is None:
         return None
@@ -110,11 +116,23 @@ def _open_start(layout: Layout, recipe: Recipe) -> Bundle | None:
         if folder.is_dir():
             bundle = open_bundle(folder)
             if bundle.digest == digest:
-                return bundle
+                return _if_of_shape(bundle, recipe, data)
     raise DamagedError(
         f"{layout.pin(recipe.name)}: bundle {digest[:12]} is not on this machine. "
         f"Fetch it with: ganmill retrain {recipe.name}"
     )
+
+
+def _if_of_shape(bundle: Bundle, recipe: Recipe, data: Items) -> Bundle | None:
+    """Return the bundle if its networks are those that recipe and data ask for."""
+    card = bundle.card
+    found = (card.preset, card.resolution, card.channels, card.classes)
+    if found == (recipe.model.preset, data.resolution, data.channels, data.classes):
+        return bundle
+    print(
+        f"train {recipe.name}: the pinned bundle has another shape; from scratch.", file=sys.stderr
+    )
+    return None
 
 
 def _fresh_state(session: Session) -> State:
@@ -125,14 +143,9 @@ def _fresh_state(session: Session) -> State:
     torch.manual_seed(seed_at(recipe.train.seed, "weights"))
     generator = session.room.build_generator(*shape, dtype)
     critic = session.room.build_critic(*shape, dtype)
-    if start is not None and _is_of_shape(start.card, session):
+    if start is not None:
         generator.load_state_dict(start.generator().state_dict())
         critic.load_state_dict(start.critic().state_dict())
-    elif start is not None:
-        print(
-            f"train {recipe.name}: the pinned bundle has another shape; from scratch.",
-            file=sys.stderr,
-        )
     generator, critic = generator.to(device), critic.to(device)
     average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
     optimizers = {
@@ -140,12 +153,6 @@ def _fresh_state(session: Session) -> State:
         "D": torch.optim.Adam(critic.parameters(), betas=(0.0, 0.9), fused=True),
     }
     return State({"G": generator, "D": critic, "G_ema": average}, optimizers)
-
-
-def _is_of_shape(card: Card, session: Session) -> bool:
-    data, preset = session.data, session.recipe.model.preset
-    found = (card.preset, card.resolution, card.channels, card.classes)
-    return found == (preset, data.resolution, data.channels, data.classes)
 
 
 def _run(session: Session, state: State, stop: StopRequest, checkpoint_seconds: float) -> None:
@@ -250,7 +257,7 @@ def _picture(session: Session, state: State) -> None:
 
 def _pack(layout: Layout, session: Session, state: State) -> Bundle:
     recipe, data, start = session.recipe, session.data, session.start
-    before = start.card.total_kimg if start and _is_of_shape(start.card, session) else 0.0
+    before = start.card.total_kimg if start else 0.0
     card = Card(
         recipe=recipe.name,
         preset=recipe.model.preset,

@@ -1,12 +1,14 @@
 """What is checked and chosen before the first step: device, number format, enough images."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from gan.durable import read_json, write_json
 from gan.errors import SourceError, UsageError
+from gan.hardware import has_fast_bf16, use_idle_processors
 from gan.modality import Items
-from gan.precision import has_fast_bf16
 from gan.recipe import TrainSpec
 
 
@@ -40,6 +42,21 @@ def choose_hardware(spec: TrainSpec) -> Hardware:
 def make_deterministic(device: torch.device) -> None:
     """Ask torch for the same bits each time; on CUDA bilinear resampling has no such version."""
     torch.use_deterministic_algorithms(mode=device.type == "cpu")
+
+
+def settle_threads(folder: Path) -> None:
+    """Give torch its threads for a whole training: chosen once, kept for whoever resumes it.
+
+    Sums are split between threads, so another number of them gives other last bits.
+
+    Raises:
+        DamagedError: `threads.json` in the training's folder is not readable.
+    """
+    path = folder / "threads.json"
+    if path.exists():
+        torch.set_num_threads(int(read_json(path)["threads"]))
+    else:
+        write_json(path, {"threads": use_idle_processors()})
 
 
 def require_enough(data: Items, spec: TrainSpec, recipe: str) -> None:

@@ -216,7 +216,7 @@ def test_a_mistake_of_the_user_is_one_line(recipe: str, code: int, tmp_path: Pat
     """A misspelt recipe, or a stage run before its time, gives no traceback."""
     layout = workspace_of(tmp_path, broken=0)
     (layout.raw("pets") / "index.parquet").unlink()
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-m", "flows.expectations", recipe],
         check=False, capture_output=True, text=True, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

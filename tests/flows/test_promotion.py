@@ -79,7 +79,7 @@ _ANY = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @given(_ANY, _ANY, _ANY, _ANY, _ANY, _ANY, _ANY)
-def test_no_numbers_pass_that_should_not(  # noqa: PLR0917
+def test_no_numbers_pass_that_should_not(
     a: float, b: float, c: float, d: float, e: float, f: float, g: float
 ) -> None:
     """Whatever the numbers, a pass means finite, in order, under the floor, in the margin."""

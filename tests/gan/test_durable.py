@@ -46,9 +46,13 @@ def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
-    with pytest.raises(RuntimeError), replacing(path) as partial:
-        partial.write_bytes(b"ne")
-        raise RuntimeError
+    def fail() -> None:
+        with replacing(path) as partial:
+            partial.write_bytes(b"ne")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
 
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -58,7 +62,10 @@ def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
 def _full_disk(folder: Path) -> Iterator[None]:
     """Let files in `folder` grow to 64 KiB: a small tmpfs for root, else the process's limit."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0:
+    if (
+        os.geteuid() == 0
+        and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    ):
         try:
             yield
         finally:
@@ -162,7 +169,8 @@ def test_a_failure_comes_back_as_it_was(tmp_path: Path) -> None:
     failure = read_failure(path)
     assert isinstance(failure, ContractError)
     assert str(failure) == "too few images"
-    for record in ({"error": "SystemExit", "message": "x"}, [], {"error": []}):
+    records: list[object] = [{"error": "SystemExit", "message": "x"}, [], {"error": []}]
+    for record in records:
         write_json(path, record)
         with pytest.raises(DamagedError, match="no record of a failure"):
             read_failure(path)

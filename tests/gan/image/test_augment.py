@@ -34,13 +34,13 @@ def test_each_transform_fires_with_this_probability(strength: float) -> None:
     images = _images(4000, 3, 8)
     untouched = (augment(images, strength, generator_at(2)) == images).flatten(1).all(1)
 
-    # A shift by less than half a pixel and a saturation of about 1 change nothing: hence a little more.
+    # A shift by less than half a pixel changes nothing either: hence a little more.
     assert float(untouched.float().mean()) == pytest.approx((1 - strength) ** 5, abs=0.04)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_values_stay_sane(channels: int) -> None:
-    """Images keep shape and type, stay finite, and move by at most brightness, saturation, contrast."""
+    """Images keep shape and type, stay finite, and do not leave the neighbourhood of [-1, 1]."""
     images = _images(500, channels)
     found = augment(images, 1.0, generator_at(3))
 
@@ -59,7 +59,7 @@ def test_cut_out_is_a_grey_box() -> None:
 
 
 def test_it_is_differentiable_twice() -> None:
-    """The penalty's gradient, a gradient of a gradient, is right (checked by finite differences)."""
+    """The penalty's gradient, a gradient of a gradient, is that of finite differences."""
     images, way = _images(4), 0.01 * _images(4).flip(0)
 
     def slope(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ def drawings() -> list[Drawing]:
 
 
 def test_the_same_seed_draws_the_same_bytes(drawings: list[Drawing]) -> None:
-    """A sticker depends on seed and ordinal alone: a smaller set is the beginning of a larger one."""
+    """A sticker depends on seed and ordinal alone: a smaller set begins a larger one."""
     assert list(draw(30, seed=1)) == drawings[:30]
     other = {drawing.payload for drawing in draw(30, seed=2)}
     assert not other & {drawing.payload for drawing in drawings}
@@ -25,7 +25,7 @@ def test_the_same_seed_draws_the_same_bytes(drawings: list[Drawing]) -> None:
 
 def test_families_take_turns(drawings: list[Drawing]) -> None:
     """Every family comes equally often; the label is the folder in the key; keys are unique."""
-    counts = {label: 0 for label in FAMILIES}
+    counts = dict.fromkeys(FAMILIES, 0)
     for drawing in drawings:
         counts[drawing.label] += 1
         assert drawing.key.startswith(f"{drawing.label}/")

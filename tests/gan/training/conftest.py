@@ -1,9 +1,11 @@
 """A workspace with a prepared data set of 16 px, small enough that a training takes seconds."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -78,34 +80,38 @@ def make_workspace(root: Path, pin: str | None = None, **train: Any) -> Layout:
     return layout
 
 
-def start(layout: Layout, checkpoint_seconds: float | None = None) -> subprocess.Popen[str]:
-    """Start the training in another process: the engine's own command, or with other checkpoints."""
+def start(
+    layout: Layout, checkpoint_seconds: float | None = None, *, through_shell: bool = False
+) -> subprocess.Popen[str]:
+    """Start the training in a process: the engine's own command, or with other checkpoints."""
     command = [sys.executable, "-m", "gan", "train", "tiny"]
     if checkpoint_seconds is not None:
         command = [sys.executable, "-c", TRAINS, str(layout.root), str(checkpoint_seconds)]
+    if through_shell:
+        command = ["sh", "-c", '"$@"; true', "sh", *command]
     return subprocess.Popen(
         command,
         cwd=layout.root,
         env={**os.environ, "OMP_NUM_THREADS": "1"},  # sums of more threads have other last bits
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # one group, so that a test can end it whole
     )
 
 
 @pytest.fixture
 def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Return what starts a training: (layout, checkpoint_seconds=None); none outlives the test."""
+    """Return what starts a training, with the arguments of `start`; none outlives the test."""
     started = []
 
-    def begin(
-        layout: Layout, checkpoint_seconds: float | None = None
-    ) -> subprocess.Popen[str]:
-        started.append(start(layout, checkpoint_seconds))
+    def begin(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        started.append(start(*arguments, **options))
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has ended, as it should
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

@@ -15,7 +15,7 @@ def _pair() -> tuple[nn.Module, nn.Module]:
     average = copy.deepcopy(network)
     with torch.no_grad():
         for weight in network.parameters():
-            weight += 1
+            weight.add_(1)
     return average, network
 
 

@@ -24,7 +24,7 @@ def test_the_same_training_has_the_same_folder(workspace: Callable[..., Layout])
     assert _folder(workspace("a")) == _folder(workspace("b"))
 
 
-@pytest.mark.parametrize("change", [{"kimg": 1.0}, {"seed": 2}, {"batch_size": 12}, {"lr": 2e-3}])
+@pytest.mark.parametrize("change", [{"kimg": 1.0}, {"seed": 2}, {"batch_size": 12}, {"lr": 3e-3}])
 def test_another_training_has_another_folder(
     workspace: Callable[..., Layout], change: dict[str, Any]
 ) -> None:
@@ -69,7 +69,8 @@ def test_the_pin_says_where_training_starts(recipe: tuple[Layout, Recipe]) -> No
 def test_a_missing_or_malformed_pin_says_what_to_write(recipe: tuple[Layout, Recipe]) -> None:
     """There is no guess at the start: the message says what the file must hold."""
     layout, tiny = recipe
-    for content in ({}, [], {"bundle": 7}, {"bundle": "../../x"}, {"bundle": "AB" * 32}):
+    contents: list[object] = [{}, [], {"bundle": 7}, {"bundle": "../x"}, {"bundle": "AB" * 32}]
+    for content in contents:
         write_json(layout.pin("tiny"), content)
         with pytest.raises(RecipeError, match=r'must hold {"bundle": null} or'):
             start_digest(layout, tiny)

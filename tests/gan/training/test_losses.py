@@ -30,7 +30,7 @@ def _bent(images: Tensor, c: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("penalised", [1, 2, 8])
 def test_a_linear_critic_has_the_penalty_of_its_weight(penalised: int) -> None:
-    """R1 and R2 are the squared norm of the weight, whatever part of the batch they are taken on."""
+    """R1 and R2 are the weight's squared norm, whatever part of the batch they are taken on."""
     weight = _draw(1, "w")[0]
     reals, fakes, c = _draw(8, "x"), _draw(8, "y"), torch.zeros(8, dtype=torch.int64)
     terms = critic_loss(_linear(weight), reals, fakes, c, gamma=3.0, penalised=penalised)
@@ -66,7 +66,7 @@ def test_with_the_whole_batch_it_is_the_plain_formula() -> None:
 
 
 def test_a_part_of_the_batch_is_unbiased() -> None:
-    """The penalties on each quarter average to those on the whole batch; the pairing is the same."""
+    """The penalties on the quarters average to those on all; the pairing is the same."""
     reals, fakes, c = _draw(8, "x"), _draw(8, "y"), torch.arange(8) % 2
     whole = critic_loss(_bent, reals, fakes, c, gamma=1.0, penalised=8)
     quarters = [
@@ -94,7 +94,7 @@ def test_the_penalty_sees_the_image_before_augmentation() -> None:
 
 
 def test_the_generator_learns_from_its_own_images_alone() -> None:
-    """The generator's loss is softplus(real - fake); no gradient reaches the reals or their scores."""
+    """The generator's loss is softplus(real - fake); no gradient reaches the reals."""
     reals, fakes = _draw(4, "x").requires_grad_(), _draw(4, "y").requires_grad_()
     c = torch.arange(4) % 2
     loss = generator_loss(_bent, reals, fakes, c)
@@ -112,7 +112,9 @@ def test_the_two_players_want_the_opposite() -> None:
     losses = []
     for lift in (0.0, 1.0):
         critic = critic_loss(_linear(torch.ones(SHAPE)), reals + lift, fakes, c, 0.0, penalised=1)
-        losses.append((critic.loss, generator_loss(_linear(torch.ones(SHAPE)), reals + lift, fakes, c)))
+        losses.append(
+            (critic.loss, generator_loss(_linear(torch.ones(SHAPE)), reals + lift, fakes, c))
+        )
 
     assert losses[1][0] < losses[0][0]
     assert losses[1][1] > losses[0][1]

@@ -39,7 +39,7 @@ def test_auto_takes_what_is_there() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told() -> None:
     """`device: cuda` without a GPU does not fall back to hours on the processor."""
-    with pytest.raises(UsageError, match="train.device is cuda, but torch sees no GPU here"):
+    with pytest.raises(UsageError, match=r"train\.device is cuda, but torch sees no GPU here"):
         choose_hardware(TrainSpec(device="cuda"))
 
 
@@ -48,7 +48,9 @@ def test_too_few_images_are_told_with_both_counts(workspace: Callable[..., Layou
     data = open_dataset(workspace().train_data("tiny"))
 
     require_enough(data, TrainSpec(batch_size=96), "tiny")
-    with pytest.raises(SourceError, match=r"96 images, but recipes\.tiny\.train\.batch_size is 100"):
+    with pytest.raises(
+        SourceError, match=r"96 images, but recipes\.tiny\.train\.batch_size is 100"
+    ):
         require_enough(data, TrainSpec(batch_size=100), "tiny")
 
 

@@ -1,5 +1,7 @@
 """The schedules: their two ends, their middle, and a start from a champion."""
 
+from itertools import pairwise
+
 import pytest
 
 from gan.recipe import TrainSpec
@@ -9,7 +11,7 @@ SPEC = TrainSpec(kimg=100, lr=1e-3, gamma=2.0, ema_kimg=3.0, augment=0.5)
 
 
 def test_it_begins_at_the_base_and_ends_at_the_final_values() -> None:
-    """From scratch: full rate, plain average, no augmentation; after 40% of the budget the final ones."""
+    """From scratch: full rate, plain average, no augmentation; final values after 40%."""
     first, last = values_at(0, SPEC, warm=False), values_at(40_000, SPEC, warm=False)
 
     assert (first.lr, first.gamma, first.beta2) == (1e-3, 2.0, 0.9)
@@ -31,7 +33,7 @@ def test_it_moves_one_way() -> None:
     """Between its ends no value turns back."""
     walk = [values_at(nimg, SPEC, warm=False) for nimg in range(0, 50_000, 500)]
 
-    for earlier, later in zip(walk, walk[1:], strict=False):
+    for earlier, later in pairwise(walk):
         assert later.lr <= earlier.lr
         assert later.gamma <= earlier.gamma
         assert later.beta2 >= earlier.beta2
@@ -40,7 +42,7 @@ def test_it_moves_one_way() -> None:
 
 
 def test_a_champion_goes_on_where_its_training_ended() -> None:
-    """From a bundle: the final values from the first image, the rate warmed up over 1,000 images."""
+    """From a bundle: the final values at once, the rate warmed up over 1,000 images."""
     first, later = values_at(0, SPEC, warm=True), values_at(1000, SPEC, warm=True)
 
     assert first.augment == later.augment == 0.5

@@ -31,9 +31,7 @@ def test_a_row_holds_the_means_since_the_last_tick(tmp_path: Path) -> None:
     assert (second["loss_d"], second["eta_seconds"]) == (7.0, 0.0)
 
 
-def test_people_see_a_line_with_an_eta(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_people_see_a_line_with_an_eta(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a log, each tick is one line: bar, progress, speed, time left, losses."""
     stats = _stats(tmp_path / "stats.jsonl")
     stats.add(loss_d=1.0, loss_g=3.0)
@@ -46,7 +44,7 @@ def test_people_see_a_line_with_an_eta(
 
 
 def test_a_resumed_run_forgets_what_will_be_done_again(tmp_path: Path) -> None:
-    """Rows after the checkpoint, and a line torn by the kill, are dropped: no image counts twice."""
+    """Rows after the checkpoint, and a line torn by the kill, are dropped."""
     path = tmp_path / "stats.jsonl"
     rows = [{"nimg": 64}, {"nimg": 128}, {"nimg": 192}]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows) + '{"nimg": 25')

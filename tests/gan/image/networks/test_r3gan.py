@@ -21,7 +21,7 @@ def _batch(count: int, classes: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("resolution", [16, 32, 64, 128, 256])
 def test_networks_are_built_for_each_size(resolution: int, channels: int) -> None:
-    """Every resolution a recipe may ask for, grey or colour, gives images and one logit each."""
+    """Every resolution a recipe may ask for, grey or colour, gives images and logits."""
     generator, critic = _pair(Shape("tiny", resolution, channels, 2))
     z, c = _batch(2, 2)
     images = generator(z, c)
@@ -58,7 +58,7 @@ def test_class_and_latent_both_matter() -> None:
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
-    """There is no batch normalisation: alone or among others, an image is the same (to rounding)."""
+    """There is no batch normalisation: alone or not, an image is the same to rounding."""
     generator, critic = _pair(Shape("tiny", 16, 3, 2))
     z, c = _batch(6, 2)
     images = generator(z, c)
