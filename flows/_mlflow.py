@@ -26,6 +26,7 @@ Row = Mapping[str, Any]
 VIEW = "?workflowType=machine_learning"
 _BATCH = 1000  # MLflow's own limit for one call
 _GENERAL = {"kimg", "images_per_second"}
+_SCHEDULED = {"lr", "gamma", "augment"}  # in a section of their own, after the losses
 _SKIPPED = {"nimg", "seconds", "eta_seconds"}
 _TRIES, _TRY_SECONDS = 2, 5.0
 _ENVIRONMENT = {
@@ -134,4 +135,11 @@ def _check_health(url: str, doing: str) -> None:
 
 def _metrics(row: Row) -> list[tuple[str, float]]:
     numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in _SKIPPED}
-    return [(k if k in _GENERAL else f"train/{k}", float(v)) for k, v in numbers.items()]
+    return [(_named(key), float(value)) for key, value in numbers.items()]
+
+
+def _named(key: str) -> str:
+    """Return a metric's name; MLflow's pages make a section of what stands before the slash."""
+    if key in _GENERAL:
+        return key
+    return f"tuning/{key}" if key in _SCHEDULED else f"train/{key}"

@@ -52,7 +52,10 @@ def show_verdict(mill: Mill) -> None:
 def show_metrics(mill: Mill) -> None:
     """Show the metrics of the trained bundle."""
     report = read_json(mill.layout.evaluation(mill.recipe.name) / "metrics.json")
-    rows = [{"metric": name, **values} for name, values in report["metrics"].items()]
+    rows = [
+        {"metric": name} | {part: values.get(part) for part in ("value", "low", "high", "n")}
+        for name, values in report["metrics"].items()
+    ]
     create_table_artifact(
         rows,
         key=artifact_key(mill.recipe.name, "metrics"),

@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
@@ -30,7 +30,9 @@ def close_orphans(flow: str, recipe: str) -> int:
         )
         for run in found:
             if run.parameters.get("recipe") == recipe and run.id != UUID(str(flow_run.id)):
-                ended = Crashed(message="Its process was killed; a later run went on from there.")
+                ended: State[Any] = Crashed(
+                    message="Its process was killed; a later run went on from there."
+                )
                 client.set_flow_run_state(run.id, ended, force=True)
                 closed += 1
     return closed

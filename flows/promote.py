@@ -50,5 +50,6 @@ def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
         reason=reason,
         expected_champion=champion.number if champion else None,
     )
+    registry.drop_alias(settings, recipe, CHALLENGER, done.version)
     announce(recipe, done.version, done.digest)
     return done

@@ -118,6 +118,14 @@ def set_alias(settings: Settings, recipe: str, alias: str, number: int) -> None:
         client.set_registered_model_alias(recipe, alias, str(number))
 
 
+def drop_alias(settings: Settings, recipe: str, alias: str, number: int) -> None:
+    """Take an alias from a version, if it points there."""
+    found = by_alias(settings, recipe, alias)
+    if found is not None and found.number == number:
+        with connected(settings.mlflow_url, f"dropping {recipe}@{alias}") as client:
+            client.delete_registered_model_alias(recipe, alias)
+
+
 def tag_version(settings: Settings, version: Version, tags: Mapping[str, str]) -> None:
     """Set tags of a version, say the ids of the batches that were minted from it."""
     with connected(settings.mlflow_url, f"tagging {version.recipe} v{version.number}") as client:

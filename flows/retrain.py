@@ -229,6 +229,7 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
         actor="ganmill",
         reason=f"passed the gate: {verdict.summary}",
     )
+    registry.drop_alias(settings, name, CHALLENGER, done.version)
     announce(name, done.version, done.digest)
     before = f"v{done.previous}" if done.previous else "none"
     return "promoted", f"v{done.version} is champion, before it {before}", None

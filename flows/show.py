@@ -146,7 +146,7 @@ def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json:
     print(f"\n{done.recipe}: what you have now")
     for name, value in lines.items():  # never wrapped: an address must stay whole to be copied
         print(f"  {name:<14} {value}")
-    print("Open any of them with: python3 -m webbrowser ADDRESS")
+    print('Open any of them with: python3 -m webbrowser "ADDRESS"')
     ran = [step.name for step in done.steps if step.state not in {"unchanged", "skipped"}]
     print(f"\nDone: {', '.join(ran)}." if ran else "\nNothing changed, nothing was done again.")
     print(f"Next: ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")

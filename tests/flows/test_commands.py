@@ -210,6 +210,8 @@ def test_changed_parameter_trains_from_the_champion(
     one, two = _versions(mill_settings)
     assert one["run_id"] != two["run_id"]
     assert (second["champion"], _champion(mill_settings)) == (2, 2)
+    status = json.loads(ganmill("status", "--json").stdout)
+    assert [row["challenger"] for row in status["recipes"]] == ["-"]  # nobody waits any more
     assert second["batch"] != told["batch"]
     ran = [s["name"] for s in second["steps"] if s["state"] == "ran"]
     assert ran == ["train", "evaluate"]
@@ -341,7 +343,7 @@ def test_killed_mlflow_is_started_again(told: Any, ganmill: Run, mill_root: Path
         (("init", "Bad Name", "--images", "empty"), ("Bad Name",)),
         (("init", "pets", "--images", "nowhere"), ("nowhere",)),
         (("init", "pets", "--images", "empty"), ("empty",)),
-        (("init", "pets", "--images", "one"), ("one", "20")),
+        (("init", "pets", "--images", "one"), ("one image only", "2 are needed")),
         (("init", "pets", "--images", "torn.zip"), ("torn.zip",)),
         (("init", "tiny", "--images", "one"), ("'tiny'", "there already")),
     ],
