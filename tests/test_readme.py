@@ -40,12 +40,13 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Path]:
-    """Yield a git checkout of what a workspace needs, with its own ports; its servers end with it."""
+    """Yield a git folder with what a workspace needs and free ports; its servers end with it."""
     root = tmp_path / "ganmill"
     root.mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "Makefile"):
         shutil.copy(REPOSITORY / name, root)
-    shutil.copytree(REPOSITORY / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    machine_own = shutil.ignore_patterns("cache", "tmp")
+    shutil.copytree(REPOSITORY / ".dvc", root / ".dvc", ignore=machine_own)
     (root / "params.yaml").write_text(SMALL)
     (root / "models" / "stickers").mkdir(parents=True)
     shutil.copy(REPOSITORY / "models/stickers/start.json", root / "models/stickers")
@@ -76,7 +77,13 @@ def run(line: str, root: Path) -> subprocess.CompletedProcess[str]:
         "GANMILL_MLFLOW_PORT": str(ports(root)[1]),
     }
     return subprocess.run(
-        ["bash", "-c", line], cwd=root, env=environment, capture_output=True, text=True, timeout=400
+        ["bash", "-c", line],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
 
 
@@ -114,5 +121,6 @@ def test_every_command_of_the_readme_works_as_it_stands(workspace: Path) -> None
 def shrink(params: Path) -> None:
     """Give the recipe that `init` wrote a budget of seconds; its gate is not what is tried here."""
     text = params.read_text().replace("kimg: 40.0", "kimg: 0.64")
-    text = text.replace("    assets:\n      upscale", "    gate: {max_fd_share: 1.0}\n    assets:\n      upscale")
+    assets = "    assets:\n      upscale"
+    text = text.replace(assets, f"    gate: {{max_fd_share: 1.0}}\n{assets}")
     params.write_text(text)

@@ -141,7 +141,7 @@ def test_processes_see_what_one_process_sees(tmp_path: Path) -> None:
 def test_workers_do_not_load_torch() -> None:
     """A worker starts in a fraction of a second: nothing it imports brings torch along."""
     script = "import sys, gan.image.facts, gan.image.dataset; print('torch' in sys.modules)"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
 
@@ -161,7 +161,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         "    for pid in map_chunks(work, [0.1] * 4 + [60] * 9, 2, 'sleeping'):\n"
         "        print(pid, flush=True)\n"
     )
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as stage:
         workers = {int(stage.stdout.readline()) for _ in range(2)} if stage.stdout else set()
