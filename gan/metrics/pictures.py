@@ -93,7 +93,7 @@ def _pairs_picture(
 def _label(pen: ImageDraw.ImageDraw, name: str, top: int, step: int) -> None:
     """Write a class name beside its two rows, cut to the width there is."""
     font = _font(16)
-    room_px = _LABEL_PX - 92
+    room_px = _LABEL_PX - 12  # the words beside the rows stand higher and lower
     shown = name
     while shown and pen.textlength(shown, font=font) > room_px:
         shown = shown[:-1]
