@@ -89,21 +89,23 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
     """Register the bundle that comes with the code, with its history and its report here."""
     layout, recipe = mill.layout, mill.recipe
     card = read_json(layout.shipped_bundle(recipe.name) / "card.json")
+    data_version = f"shipped, data digest {card['data_digest'][:12]}"  # not a version of here
     tags = {
         tracking.TRAINING_KEY: f"shipped-{digest[:12]}",
-        "data_version": "shipped",
+        "data_version": data_version,
+        "flow_run": mill.lineage.flow_run,
         "flow_run_url": mill.lineage.flow_run_url,
     }
     params = {"model": {"preset": card["preset"]}, "train": card["train"]}
     name = f"{recipe.name} shipped"
     run = tracking.open_run(layout, mill.settings, recipe.name, name, tags, params)
-    _log_data(
-        mill, run, {"digest": report["data_digest"], "count": None, "classes": card["classes"]}
-    )
+    source = {"path": str(layout.shipped_bundle(recipe.name).relative_to(layout.root))}
+    profile = {"classes": len(card["classes"])}
+    tracking.log_dataset(run, recipe.name, card["data_digest"], source, profile)
     with StatsTail(run, layout.shipped_history(recipe.name)):
         pass
     shipped = layout.shipped_bundle(recipe.name)
-    tags = version_tags(mill, report)
+    tags = version_tags(mill, report) | {"data_version": data_version}
     version = registry.register(mill.settings, recipe.name, shipped, run, tags)
     folder = layout.version_report(recipe.name, digest)
     publish_report(mill, run, version, folder, round(card["kimg"] * 1000))
