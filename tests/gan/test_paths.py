@@ -22,7 +22,7 @@ def _all(layout: Layout, recipe: str) -> list[Path]:
 
 def test_every_name_is_below_the_root_and_used_once() -> None:
     """Nothing is written outside the workspace, and no two parts share a path."""
-    root = Path("/work/shop")
+    root = Path("/srv/shop")
     paths = _all(Layout(root), "cats")
 
     assert all(path.is_relative_to(root) for path in paths)
@@ -31,15 +31,15 @@ def test_every_name_is_below_the_root_and_used_once() -> None:
 
 def test_recipes_do_not_share_a_path() -> None:
     """One recipe's files are never another's."""
-    layout = Layout(Path("/work/shop"))
+    layout = Layout(Path("/srv/shop"))
 
     assert not set(_all(layout, "cats")) & set(_all(layout, "dogs"))
 
 
 def test_what_the_machine_remembers_is_in_one_hidden_folder() -> None:
     """Databases, locks, stores and the ledger are below `.ganmill`; removing it loses no input."""
-    layout = Layout(Path("/work/shop"))
+    layout = Layout(Path("/srv/shop"))
 
     for path in (layout.lock("x"), layout.failure("a", "b"), layout.bundle_store, layout.ledger):
         assert path.is_relative_to(layout.state)
-    assert layout.params == Path("/work/shop/params.yaml")
+    assert layout.params == Path("/srv/shop/params.yaml")
