@@ -73,9 +73,9 @@ def up(layout: Layout, settings: Settings) -> Stack:
         records = _running(layout)
         urls = {name: records[name].get("url") for name in ours if name in records}
         _stop(layout, [name for name in urls if urls[name] != _url(settings, name)])
-        for name in ours:
-            if name not in _running(layout) and _is_free(layout, settings, name):
-                _start(layout, settings, name)
+        missing = [name for name in ours if name not in _running(layout)]
+        for name in [each for each in missing if _is_free(layout, settings, each)]:
+            _start(layout, settings, name)  # none before every port is known to be free
         _wait_healthy(layout, settings, ours)
     return status(layout, settings)
 

@@ -106,7 +106,7 @@ def test_a_taken_port_names_its_setting(layout: Layout, settings_on: Make) -> No
         taken.listen()
         settings = settings_on(None, taken.getsockname()[1])
         with pytest.raises(UsageError, match=rf"process {os.getpid()} .*GANMILL_MLFLOW_PORT"):
-            stack.up(layout, _only_mlflow(settings))
+            stack.up(layout, settings)
 
     assert not (layout.state / "stack.json").exists()
     with pytest.raises(UsageError, match="are both 4321"):
