@@ -199,12 +199,17 @@ def test_same_request_gives_the_same_bytes(told: Any, ganmill: Run, mill_root: P
     assert all(anew[name] == files[name] for name in pictures)
 
 
+@pytest.fixture(scope="session")
+def second(told: Any, ganmill: Run, mill_root: Path) -> Any:
+    """Return what `retrain --json` said after the seed was changed: a second model, promoted."""
+    _edit(mill_root, r"seed: 1, batch", "seed: 2, batch")
+    return json.loads(ganmill("retrain", "tiny", "--json").stdout)
+
+
 def test_changed_parameter_trains_from_the_champion(
-    told: Any, ganmill: Run, mill_root: Path, mill_settings: Settings
+    told: Any, second: Any, ganmill: Run, mill_root: Path, mill_settings: Settings
 ) -> None:
     """A new seed trains a second model from the first, in a run of its own, and it is promoted."""
-    _edit(mill_root, r"seed: 1, batch", "seed: 2, batch")
-    second = json.loads(ganmill("retrain", "tiny", "--json").stdout)
     card = read_json(Layout(mill_root).bundle("tiny") / "card.json")
     assert card["start_digest"] == told["bundle"]
     one, two = _versions(mill_settings)
@@ -218,16 +223,20 @@ def test_changed_parameter_trains_from_the_champion(
 
 
 def test_rollback_makes_the_one_before_champion_again(
-    told: Any, ganmill: Run, mill_root: Path, mill_settings: Settings
+    second: Any, ganmill: Run, mill_root: Path, mill_settings: Settings
 ) -> None:
     """A rollback names who and why in the ledger, and a retraining does not undo it."""
-    if _champion(mill_settings) != 2:
-        pytest.skip("needs the second champion")
+    assert (second["champion"], _champion(mill_settings)) == (2, 2)
     done = ganmill("rollback", "tiny", "--by", "ada", "--reason", "too bright")
     assert done.returncode == 0, done.stderr
     assert _champion(mill_settings) == 1
     last = json.loads(Layout(mill_root).ledger.read_text().splitlines()[-1])
     assert (last["event"], last["actor"], last["to_version"]) == ("rollback", "ada", 1)
+    night = ganmill("retrain", "tiny", "--json")
+    assert night.returncode == 0, night.stderr
+    states = {step["name"]: step["state"] for step in json.loads(night.stdout)["steps"]}
+    assert (states["train"], states["gate"], states["promote"]) == ("unchanged", "held", "held")
+    assert _champion(mill_settings) == 1
     back = ganmill("promote", "tiny", "--version", "2", "--by", "ada", "--reason", "it was fine")
     assert back.returncode == 0, back.stderr
     assert _champion(mill_settings) == 2
