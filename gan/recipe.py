@@ -8,131 +8,27 @@ import difflib
 import io
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gan.durable import write_atomically
 from gan.errors import RecipeError
+from gan.sections import (
+    NETWORK_DEFAULTS,
+    AssetsSpec,
+    DataSpec,
+    EvaluateSpec,
+    GateSpec,
+    ModelSpec,
+    ScheduleSpec,
+    Section,
+    TrainSpec,
+)
 
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-
-Resolution = Literal[16, 32, 64, 128, 256]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, nothing coerced silently, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class GlyphsSpec(Section):
-    """How many stickers are drawn from the DejaVu glyphs, and from which seed."""
-
-    count: int = Field(default=6000, ge=2, le=1_000_000)
-    seed: int = Field(default=1, ge=0)
-
-
-class ContractSpec(Section):
-    """The data contract: what makes a folder of images fit to train on."""
-
-    min_images: int = Field(default=100, ge=2)
-    min_images_per_class: int = Field(default=5, ge=1)
-    max_rejected_share: Share = 0.01
-    max_duplicate_share: Share = 0.05
-    max_blank_share: Share = 0.01
-    min_side_px: int = Field(default=8, ge=1)
-
-
-class DataSpec(Section):
-    """Where the images come from and the shape that training sees."""
-
-    source: Literal["glyphs", "files"]
-    path: str = Field(min_length=1)
-    label_from: str = Field(default="folder", min_length=1)
-    licence: str = Field(default="unknown", min_length=1)
-    resolution: Resolution = 32
-    channels: Literal[1, 3] = 3
-    background: str = Field(default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$")
-    fit: Literal["crop", "pad"] = "crop"
-    resize: Literal["lanczos", "nearest"] = "lanczos"
-    glyphs: GlyphsSpec | None = None
-    contract: ContractSpec = ContractSpec()
-
-    @model_validator(mode="after")
-    def _glyphs_go_with_their_source(self) -> "DataSpec":
-        if (self.source == "glyphs") != (self.glyphs is not None):
-            raise ValueError("`glyphs` is given exactly when source is glyphs")
-        return self
-
-
-class ModelSpec(Section):
-    """Which networks: a preset of `gan/image/networks/`."""
-
-    preset: Literal["tiny"] = "tiny"
-
-
-class TrainSpec(Section):
-    """The training budget and the R3GAN schedule; images are counted in thousands (kimg)."""
-
-    kimg: float = Field(default=40.0, gt=0, le=1_000_000)
-    start: Literal["champion", "scratch"] = "champion"
-    seed: int = Field(default=1, ge=0)
-    batch_size: int = Field(default=16, ge=4, le=4096)
-    lr: float = Field(default=2e-3, gt=0, le=0.1)
-    gamma: float = Field(default=4.0, gt=0, le=1000)
-    ema_kimg: float = Field(default=2.0, ge=0)
-    augment: Share = 0.3
-    flip: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-
-    @field_validator("batch_size")
-    @classmethod
-    def _quarter_is_whole(cls, value: int) -> int:
-        if value % 4:
-            raise ValueError("must be a multiple of 4: the penalty is taken on a quarter of it")
-        return value
-
-
-class EvaluateSpec(Section):
-    """How the model is measured."""
-
-    extractor: Literal["domain"] = "domain"
-    samples: int = Field(default=5000, ge=200, le=1_000_000)
-    seed: int = Field(default=7, ge=0)
-
-
-class GateSpec(Section):
-    """What a challenger must show before it replaces the champion.
-
-    `max_fd_share` is the absolute floor: its distance may be at most this share of what noise
-    scores, so that one figure fits every data set. `margin` is how much worse than the champion
-    the upper bound of the paired difference may be, as a share of the champion's distance.
-    """
-
-    max_fd_share: Share = 0.5
-    margin: Share = 0.1
-
-
-class AssetsSpec(Section):
-    """What a batch is: how many assets, how large."""
-
-    count: int = Field(default=64, ge=1, le=1_000_000)
-    size_px: int = Field(default=256, ge=16, le=4096)
-    upscale: Literal["lanczos", "nearest"] = "lanczos"
-    seed: int = Field(default=1, ge=0)
-
-
-class ScheduleSpec(Section):
-    """When it runs: cron lines in one time zone."""
-
-    retrain: str | None = None
-    generate: str | None = None
-    timezone: str = "UTC"
 
 
 class Recipe(Section):
@@ -146,6 +42,21 @@ class Recipe(Section):
     gate: GateSpec = GateSpec()
     assets: AssetsSpec = AssetsSpec()
     schedule: ScheduleSpec = ScheduleSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Read `model: conv28` as its preset, and take what trains that network where not given."""
+        if not isinstance(given, dict):
+            return given
+        filled = dict(given)
+        if isinstance(filled.get("model"), str):
+            filled["model"] = {"preset": filled["model"]}
+        model, train = filled.get("model"), filled.get("train", {})
+        preset = model.get("preset") if isinstance(model, dict) else None
+        if isinstance(preset, str) and isinstance(train, dict):
+            filled["train"] = {**NETWORK_DEFAULTS.get(preset, {}), **train}
+        return filled
 
 
 def load_recipe(params: Path, name: str) -> Recipe:
@@ -251,27 +162,58 @@ def _explain(params: Path, name: str, error: ValidationError | TypeError) -> str
         return f"{params.name}: recipes.{name}: keys must be words ({error})."
     found = error.errors()  # an unknown key explains a missing one
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    place = [str(part) for part in first["loc"]]
+    place = _place(first["loc"])
     key = ".".join(["recipes", name, *place])
     if first["type"] == "extra_forbidden":
-        known = list(_fields_at(place[:-1]))
-        return f"{params.name}: unknown key {key}.{_nearest(place[-1], known)}"
+        return f"{params.name}: unknown key {key}.{_suggestion(place)}"
     if first["type"] == "missing":
         return f"{params.name}: {key} is missing; it must be given."
-    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    rules = [each["msg"] for each in found if _place(each["loc"]) == place]
+    rule = " or ".join(
+        dict.fromkeys(
+            each.removeprefix("Value error, ").removeprefix("Input should be ") for each in rules
+        )
+    )
     value = first["input"]
     shown = f" is {value!r}" if isinstance(value, str | int | float | bool | None) else ""
     return f"{params.name}: {key}{shown}; it must be: {rule}."
 
 
-def _fields_at(place: list[str]) -> list[str]:
-    """Return the keys that are allowed at a dotted place inside a recipe."""
+def _place(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of an error's place; of a choice of types pydantic adds the type's name."""
+    place: list[str] = []
+    for part in loc:
+        if place and _section_at(place) is None:
+            break
+        place.append(str(part))
+    return place
+
+
+def _section_at(place: list[str]) -> type[BaseModel] | None:
+    """Return the section at a dotted place inside a recipe, or None where there is a value."""
     model: type[BaseModel] = Recipe
     for part in place:
+        if part not in model.model_fields:
+            return None
         field = model.model_fields[part].annotation
-        options = [field, *get_args(field)]
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return [key for key in model.model_fields if key != "name"]
+        inner = [o for o in (field, *get_args(field)) if isinstance(o, type)]
+        sections = [o for o in inner if issubclass(o, BaseModel)]
+        if not sections:
+            return None
+        model = sections[0]
+    return model
+
+
+def _suggestion(place: list[str]) -> str:
+    """Return what somebody who wrote an unknown key may have meant."""
+    section, word = _section_at(place[:-1]), place[-1]
+    if section is None:
+        return ""
+    for key in section.model_fields:  # the key may belong one level down
+        inner = _section_at([*place[:-1], key])
+        if inner is not None and word in inner.model_fields:
+            return f" Did you mean {key}.{word}?"
+    return _nearest(word, [key for key in section.model_fields if key != "name"])
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -9,18 +9,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from gan.errors import RecipeError
-from gan.recipe import (
+from gan.recipe import Recipe, add_recipe, load_recipe, load_recipes
+from gan.sections import (
     AssetsSpec,
     DataSpec,
     EvaluateSpec,
     GateSpec,
     ModelSpec,
-    Recipe,
     ScheduleSpec,
     TrainSpec,
-    add_recipe,
-    load_recipe,
-    load_recipes,
 )
 
 GOOD = """\
@@ -28,7 +25,7 @@ recipes:
   cats:
     data: {source: files, path: images}
     train:
-      kimg: 40
+      budget: {kimg: 40}
 """
 
 
@@ -62,7 +59,7 @@ def test_the_shipped_file_is_valid() -> None:
     ("line", "says"),
     [
         ("batchsize: 64", "unknown key recipes.cats.train.batchsize. Did you mean batch_size?"),
-        ("zzz: 1", "unknown key recipes.cats.train.zzz. Known: kimg, start, seed, batch_size,"),
+        ("zzz: 1", "unknown key recipes.cats.train.zzz. Known: budget, start, seed, batch_size,"),
         ("batch_size: -4", "recipes.cats.train.batch_size is -4; it must be: greater than or"),
         ("batch_size: 0", "recipes.cats.train.batch_size is 0; it must be: greater than or equal"),
         ("batch_size: 62", "train.batch_size is 62; it must be: must be a multiple of 4"),
@@ -82,6 +79,13 @@ def test_the_shipped_file_is_valid() -> None:
             "recipes.cats.train.start is 'champ'; it must be: 'champion' or 'scratch'",
         ),
         ("1: 2", "recipes.cats.train.1"),
+        ("kimg: 40", "unknown key recipes.cats.train.kimg. Did you mean budget.kimg?"),
+        (
+            "gamma: strong",
+            "recipes.cats.train.gamma is 'strong'; it must be: a valid number or 'auto'",
+        ),
+        ("gpus: 3", "batch_size must be a multiple of 4 times gpus"),
+        ("loss: hinge", "train.loss is 'hinge'; it must be: 'relativistic', 'minimax' or"),
     ],
 )
 def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, says: str) -> None:
@@ -100,7 +104,7 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, says: str) -> None
     [
         ("datas: {source: files, path: x}", "unknown key recipes.cats.datas. Did you mean data?"),
         ("name: dogs\n    data: {source: files, path: x}", "recipes.cats"),
-        ("train: {kimg: 1}", "recipes.cats.data is missing"),
+        ("train: {budget: {kimg: 1}}", "recipes.cats.data is missing"),
         ("data: {source: files}", "recipes.cats.data.path is missing"),
         ("data: {source: files, path: ''}", "recipes.cats.data.path is ''"),
         ("data: {source: glyphs, path: x}", "`glyphs` is given exactly when source is glyphs"),
@@ -142,7 +146,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (b"recipes: {cats: {}, cats: {}}", "is not valid YAML: .*duplicate key"),
-        (_with("kimg: 50").encode(), "is not valid YAML: .*duplicate key"),
+        (_with("budget: {kimg: 5}").encode(), "is not valid YAML: .*duplicate key"),
         (b"recipes: {a: \xff}", r"is not UTF-8 \(byte 13\)"),
         (b"recipes: {a: \x00}", "is not valid YAML"),
         (b"recipes: {cats: {", "is not valid YAML"),
@@ -287,7 +291,9 @@ def test_whatever_is_in_the_file_it_is_a_recipe_or_one_line(
 ) -> None:
     """A mutated file gives recipes or a RecipeError, never another exception."""
     document: dict[Any, Any] = {
-        "recipes": {"cats": {"data": {"source": "files", "path": "x"}, "train": {"kimg": 1.0}}}
+        "recipes": {
+            "cats": {"data": {"source": "files", "path": "x"}, "train": {"budget": {"kimg": 1.0}}}
+        }
     }
     place = document
     for key in keys[:-1]:
@@ -319,3 +325,29 @@ def test_a_typing_slip_is_a_recipe_or_one_line(
         load_recipes(path)
     except RecipeError as error:
         assert "\n" not in str(error)  # noqa: PT017  # either is right
+
+
+def test_a_textbook_network_is_trained_as_the_textbook_does(tmp_path: Path) -> None:
+    """`model: conv28` alone takes batch, rate and loss of its accounts; what is given wins."""
+    text = GOOD.replace("    train:", "    model: conv28\n    train:")
+    recipe = _load(tmp_path, text + "      loss: least_squares\n")
+    train = recipe.train
+
+    assert recipe.model.preset == "conv28"
+    assert (train.batch_size, train.lr, train.beta1, train.gamma) == (32, 2e-4, 0.5, 0.0)
+    assert (train.loss, train.decay, train.ema_kimg) == ("least_squares", False, 0.0)
+    assert train.budget.kimg == 40
+    assert _load(tmp_path, text.replace("conv28", "dense32")).train.batch_size == 128
+    assert _load(tmp_path, text.replace("conv28", "small")).train == _load(tmp_path, GOOD).train
+
+
+def test_a_budget_has_an_end_and_says_so(tmp_path: Path) -> None:
+    """Images, minutes, or both; a budget without an end is refused."""
+    both = _load(tmp_path, GOOD.replace("{kimg: 40}", "{kimg: 40, minutes: 30, patience: 3}"))
+    assert both.train.budget.shown == "40 kimg or 30 minutes"
+    late = _load(tmp_path, GOOD.replace("{kimg: 40}", "{minutes: 0.5}"))
+    assert (late.train.budget.kimg, late.train.budget.shown) == (None, "0.5 minutes")
+    with pytest.raises(
+        RecipeError, match=r"train\.budget; it must be: give kimg, minutes, or both"
+    ):
+        _load(tmp_path, GOOD.replace("{kimg: 40}", "{patience: 3}"))
