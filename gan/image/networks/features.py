@@ -12,6 +12,7 @@ from torch import Tensor, nn
 DIMS = 128
 _TRUNK_PX = 32
 _LAST_PX = 4
+_ODD_PX = 28  # the one size that is no power of two
 _WIDTHS = (32, 64, 128, DIMS)
 _GROUP_CHANNELS = 16
 
@@ -27,16 +28,19 @@ class FeatureNetwork(nn.Module):
         """Build it for square images.
 
         Args:
-            channels: Channels of an image, 1 or 3.
-            resolution: Height and width of an image, px: a power of two from 8 up.
+            channels: Channels of an image: 1, 3, or 4 (colour times alpha, then alpha).
+            resolution: Height and width of an image, px: a power of two from 8 up, or 28.
             num_classes: Number of logits.
 
         Raises:
-            ValueError: The resolution is not a power of two from 8 up.
+            ValueError: The resolution is not one of these.
         """
         super().__init__()
-        if resolution < 2 * _LAST_PX or resolution & (resolution - 1):
-            raise ValueError(f"resolution is {resolution} px; it must be a power of two from 8 up")
+        is_power = resolution >= 2 * _LAST_PX and not resolution & (resolution - 1)
+        if not is_power and resolution != _ODD_PX:
+            raise ValueError(
+                f"resolution is {resolution} px; it must be a power of two from 8 up, or {_ODD_PX}"
+            )
         patch_px = max(1, resolution // _TRUNK_PX)
         side_px = resolution // patch_px
         stem: nn.Module = nn.Conv2d(channels, _WIDTHS[0], 3, padding=1)
@@ -44,7 +48,7 @@ class FeatureNetwork(nn.Module):
             stem = nn.Conv2d(channels, _WIDTHS[0], patch_px, stride=patch_px)
         layers: list[nn.Module] = [stem, *_after(_WIDTHS[0])]
         for width_in, width_out in pairwise(_WIDTHS):
-            if side_px > _LAST_PX:
+            if side_px > _LAST_PX and side_px % 2 == 0:  # 32, 16, 8, 4 or 28, 14, 7
                 layers.append(nn.MaxPool2d(2))
                 side_px //= 2
             layers += [nn.Conv2d(width_in, width_out, 3, padding=1), *_after(width_out)]

@@ -1,136 +1,52 @@
-"""The house network: R3GAN's modernised residual generator and critic, with a preset for two cores.
+"""The house network, R3GAN: residual generator and critic without normalisation, in four sizes.
 
-After Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline" (2024): residual
-blocks without normalisation, Fixup initialisation, a learned 4x4 basis, a projection critic.
-What the `tiny` preset changes, and why:
+After Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline" (2024): Fixup
+initialisation, a learned basis of coarse maps, grouped 3x3 convolutions, a projection critic.
+`small`, `base` and `large` are built as published. What `tiny`, for two cores, changes, and why:
 
-* the 3x3 convolutions are dense and narrow: torch's double backward of grouped convolutions loops
-  over the groups, which on a processor costs more than the arithmetic saved;
+* the 3x3 convolutions are dense and narrow: at this size that is faster on a processor;
 * the finest layers work on 2x2-pixel patches (sub-pixel convolution, Shi et al. 2016), because
   full-resolution layers are where a processor's time goes;
-* down-sampling is a 2x2 mean, not the [1, 3, 3, 1] filter, which would be a grouped convolution.
+* down-sampling is a 2x2 mean, up-sampling repeats the border.
 
 Weights are float32; activations take the dtype given (bfloat16 where the hardware has it), except
-in the 4x4 stage; images and logits are float32.
+in the coarsest stage; images and logits are float32. Maps lie in memory channels last.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-_SLOPE = 0.2
-_GAIN = math.sqrt(2 / (1 + _SLOPE**2))
+from gan.image.networks.layers import Block, Conv, Stage
+from gan.image.networks.presets import PRESETS, Preset, Shape
+from gan.image.networks.resample import double, double_repeating, halve
 
-
-@dataclass(frozen=True)
-class Preset:
-    """A network size.
-
-    Attributes:
-        widths: Channels of the residual stream per stage, 4x4 first; the last one repeats.
-        hidden: Channels of the 3x3 convolutions per stage, 4x4 first; the last one repeats.
-        blocks: Residual blocks per stage.
-        z_dim: Size of the latent.
-        embed_dim: Size of the class embedding, in both networks.
-        patch_px: Side of the pixel patch that one position of the finest stage stands for.
-    """
-
-    widths: tuple[int, ...]
-    hidden: tuple[int, ...]
-    blocks: int
-    z_dim: int
-    embed_dim: int
-    patch_px: int
-
-
-PRESETS = {
-    # 2 cores, a few hundred images a second at 32x32; both networks together under 2 MB in float16.
-    "tiny": Preset((256, 192, 128), (96, 96, 64), 1, 64, 64, 2),
-}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a network is built for: preset, resolution in px (a power of two), channels, classes."""
-
-    preset: str
-    resolution: int
-    channels: int
-    num_classes: int
-
-    @property
-    def size(self) -> Preset:
-        """The preset's numbers."""
-        return PRESETS[self.preset]
-
-    def stages(self) -> list[tuple[int, int]]:
-        """Return (width, hidden) for each stage, 4x4 first."""
-        count = int(math.log2(self.resolution // self.size.patch_px)) - 1
-        widths, hidden = self.size.widths, self.size.hidden
-        last = len(widths) - 1
-        return [(widths[min(i, last)], hidden[min(i, last)]) for i in range(count)]
-
-
-class Conv(nn.Module):
-    """A convolution without bias; its float32 weight is cast to the input's dtype on use."""
-
-    def __init__(self, inputs: int, outputs: int, kernel_px: int, gain: float = 1.0) -> None:
-        """Draw the weight from N(0, gain^2 / fan_in); a gain of 0 starts the layer at zero."""
-        super().__init__()
-        weight = torch.randn(outputs, inputs, kernel_px, kernel_px)
-        weight *= gain / math.sqrt(inputs * kernel_px**2)
-        self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
-        self.padding = kernel_px // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, inputs, H, W] to [N, outputs, H, W], same dtype."""
-        return F.conv2d(x, self.weight.to(x.dtype), padding=self.padding)
-
-
-class Block(nn.Module):
-    """x + conv1x1(act(conv3x3(act(conv1x1(x))))), biases only before the two activations."""
-
-    def __init__(self, width: int, hidden: int, depth: int) -> None:
-        """Initialise as Fixup for a network of `depth` blocks: the branch starts at zero."""
-        super().__init__()
-        gain = _GAIN * depth**-0.25
-        self.narrow = Conv(width, hidden, 1, gain)
-        self.bias1 = nn.Parameter(torch.zeros(1, hidden, 1, 1))
-        self.mix = Conv(hidden, hidden, 3, gain)
-        self.bias2 = nn.Parameter(torch.zeros(1, hidden, 1, 1))
-        self.widen = Conv(hidden, width, 1, 0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, width, H, W] to the same shape and dtype."""
-        y = F.leaky_relu(self.narrow(x) + self.bias1.to(x.dtype), _SLOPE)
-        y = F.leaky_relu(self.mix(y) + self.bias2.to(x.dtype), _SLOPE)
-        out: Tensor = x + self.widen(y)
-        return out
+__all__ = ["PRESETS", "Block", "Conv", "Critic", "Generator", "Preset", "Shape"]
 
 
 class Generator(nn.Module):
     """Latent and class to image."""
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
-        """Build for `shape`; activations beyond the 4x4 stage are of `dtype`."""
+        """Build for `shape`; activations beyond the coarsest stage are of `dtype`."""
         super().__init__()
         size, stages = shape.size, shape.stages()
-        depth = len(stages) * size.blocks
         self.dtype = dtype
-        self.basis = nn.Parameter(torch.randn(stages[0][0], 4, 4))
-        self.embed = nn.Parameter(torch.randn(shape.num_classes, size.embed_dim))
-        inputs = size.z_dim + size.embed_dim
+        self.basis = nn.Parameter(torch.randn(stages[0][0], shape.base_px, shape.base_px))
+        self.embed = nn.Parameter(torch.randn(shape.num_classes, size.generator_embed))
+        if size.is_published:  # a linear map of the one-hot class, as linear maps are initialised
+            self.embed.data /= math.sqrt(shape.num_classes)
+        inputs = size.z_dim + size.generator_embed
         self.scale = nn.Parameter(torch.randn(stages[0][0], inputs) / math.sqrt(inputs))
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(w, h, depth) for _ in range(size.blocks))) for w, h in stages
-        )
-        self.transitions = nn.ModuleList(Conv(a, b, 1) for (a, _), (b, _) in pairwise(stages))
-        self.paint = Conv(stages[-1][0], shape.channels * size.patch_px**2, 3)
+        self.stages = _stages(shape, stages)
+        self.transitions = _transitions(shape, stages)
+        outputs = shape.channels * size.patch_px**2
+        self.paint = Conv(stages[-1][0], outputs, 1 if size.is_published else 3)
         self.patch_px = size.patch_px
+        self.grow = double if size.is_published else double_repeating
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return images.
@@ -143,11 +59,10 @@ class Generator(nn.Module):
             [N, channels, resolution, resolution], float32, about [-1, 1] but not clipped.
         """
         scale = F.linear(torch.cat([z, self.embed[c]], dim=1), self.scale)  # [N, width]
-        x = self.basis * scale[:, :, None, None]  # [N, width, 4, 4]
+        x = self.basis * scale[:, :, None, None]  # [N, width, base_px, base_px]
         x = self.stages[0](x.to(memory_format=torch.channels_last)).to(self.dtype)
         for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
-            x = F.interpolate(transition(x), scale_factor=2, mode="bilinear", align_corners=False)
-            x = stage(x)
+            x = stage(self.grow(transition(x)))
         return F.pixel_shuffle(self.paint(x).float(), self.patch_px)
 
 
@@ -155,23 +70,23 @@ class Critic(nn.Module):
     """Image and class to one score; higher means more real."""
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
-        """Build for `shape`; activations before the 4x4 stage are of `dtype`."""
+        """Build for `shape`; activations before the coarsest stage are of `dtype`."""
         super().__init__()
         size, stages = shape.size, shape.stages()[::-1]
-        depth = len(stages) * size.blocks
         self.dtype = dtype
         self.patch_px = size.patch_px
-        self.look = Conv(shape.channels * size.patch_px**2, stages[0][0], 3)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(w, h, depth) for _ in range(size.blocks))) for w, h in stages
-        )
-        self.transitions = nn.ModuleList(Conv(a, b, 1) for (a, _), (b, _) in pairwise(stages))
-        width = stages[-1][0]
-        self.pool = nn.Parameter(torch.randn(width, 4, 4) / 4)  # a learned dot product per channel
-        self.head = nn.Parameter(torch.randn(size.embed_dim, width) / math.sqrt(width))
-        self.embed = nn.Parameter(
-            torch.randn(shape.num_classes, size.embed_dim) / math.sqrt(size.embed_dim)
-        )
+        inputs = shape.channels * size.patch_px**2
+        self.look = Conv(inputs, stages[0][0], 1 if size.is_published else 3)
+        self.stages = _stages(shape, stages)
+        self.transitions = _transitions(shape, stages)
+        width, side_px, embed = stages[-1][0], shape.base_px, size.critic_embed
+        # A learned dot product per channel: the depthwise convolution of the whole map.
+        self.pool = nn.Parameter(torch.randn(width, side_px, side_px) / side_px)
+        self.head = nn.Parameter(torch.randn(embed, width) / math.sqrt(width))
+        self.embed = nn.Parameter(torch.randn(shape.num_classes, embed) / math.sqrt(embed))
+        if size.is_published:
+            self.embed.data /= math.sqrt(shape.num_classes)
+        self.shrink = halve if size.is_published else _mean_of_four
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Return logits, [N], float32.
@@ -181,10 +96,31 @@ class Critic(nn.Module):
             c: Class indices, [N], int64.
         """
         x = F.pixel_unshuffle(x, self.patch_px).to(memory_format=torch.channels_last)
-        x = self.stages[0](self.look(x.to(self.dtype)))
-        for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
-            x = transition(F.avg_pool2d(x, 2))
-            x = stage(x.float() if x.shape[-1] == 4 else x)  # the 4x4 stage
-        features = F.linear((x.float() * self.pool).sum(dim=(2, 3)), self.head)  # [N, embed_dim]
+        x = self.look(x.to(self.dtype))
+        for stage, transition in zip(self.stages, self.transitions, strict=False):
+            x = transition(self.shrink(stage(x)))
+        x = self.stages[-1](x.float())
+        features = F.linear((x * self.pool).sum(dim=(2, 3)), self.head)  # [N, critic_embed]
         logits: Tensor = (features * self.embed[c]).sum(dim=1)
         return logits
+
+
+def _mean_of_four(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2)
+
+
+def _stages(shape: Shape, stages: list[tuple[int, int]]) -> nn.ModuleList:
+    """Return each stage's residual blocks, in the order given."""
+    blocks = shape.size.blocks
+    depth = len(stages) * blocks
+    return nn.ModuleList(
+        Stage(*(Block(w, h, depth, shape.groups(h)) for _ in range(blocks))) for w, h in stages
+    )
+
+
+def _transitions(shape: Shape, stages: list[tuple[int, int]]) -> nn.ModuleList:
+    """Return what changes the width between stages: 1x1 convolutions, or nothing."""
+    return nn.ModuleList(
+        nn.Identity() if shape.size.is_published and before == after else Conv(before, after, 1)
+        for (before, _), (after, _) in pairwise(stages)
+    )
