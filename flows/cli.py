@@ -72,13 +72,14 @@ def init(
     ] = None,
     resolution: Annotated[
         int | None,
-        typer.Option(help="16 to 256, a power of two; read from the images if not given."),
+        typer.Option(help="16, 28, 32, 64, 128 or 256 px; read from the images if not given."),
     ] = None,
     kimg: Annotated[float, typer.Option(help="Training budget in thousands of images.")] = 40.0,
     licence: Annotated[str, typer.Option(help="Under which licence the images are.")] = "unknown",
     background: Annotated[
-        str, typer.Option(help="Colour that transparent images are laid on.")
-    ] = "#ffffff",
+        str | None,
+        typer.Option(help="Lay transparent images on this colour; else they keep their alpha."),
+    ] = None,
     pixel_art: Annotated[
         bool, typer.Option("--pixel-art", help="Hard pixels: never smooth them.")
     ] = False,
@@ -112,6 +113,19 @@ def recipes(as_json: AsJson = False) -> None:
     show.recipes(load_recipes(layout.params), as_json=as_json)
 
 
+@app.command(epilog="Example: ganmill summary stickers --json")
+def summary(recipe: RecipeName, as_json: AsJson = False) -> None:
+    """Print a recipe's networks: layers, parameters, FLOPs and memory; nothing is trained."""
+    from flows import summary as show
+    from gan.recipe import load_recipe
+
+    layout, _ = place()
+    found = load_recipe(layout.params, recipe)  # before torch: a misspelt name answers at once
+    from gan.summary import summarise
+
+    show.summary(summarise(layout, found), as_json=as_json)
+
+
 @app.command(epilog="Example: ganmill validate stickers")
 def validate(recipe: RecipeName, as_json: AsJson = False) -> None:
     """Bring the images in and hold the data contract over them."""
@@ -131,6 +145,14 @@ def retrain(
         bool,
         typer.Option("--force", help="Train although nothing changed, from the champion of now."),
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Leave a stopped training of other parameters; start anew."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would run, measure what it takes, and stop."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the champion up to date: check, train, measure, register, gate, promote, mint.
@@ -141,9 +163,16 @@ def retrain(
 
     layout, settings = place()
     require_recipe(layout, recipe)
+    if dry_run:
+        from flows import outlook
+        from gan.recipe import load_recipe
+
+        found = outlook.outlook(layout, load_recipe(layout.params, recipe))
+        outlook.show(found, as_json=as_json)
+        return
     with servers(layout, settings) as run:
         print(f"retrain {recipe}", file=sys.stderr)
-        outcome = run("flows.retrain", "retrain", recipe, force=force)
+        outcome = run("flows.retrain", "retrain", recipe, force=force, fresh=fresh)
         show.outcome(layout, settings, outcome, as_json=as_json)
 
 

@@ -28,7 +28,8 @@ from gan.image.facts import FACTS, VERDICT, collect, write_facts
 from gan.image.report import data_report
 from gan.image.verdict import Finding, Verdict
 from gan.paths import Layout
-from gan.recipe import ContractSpec, load_recipe
+from gan.recipe import load_recipe
+from gan.sections import ContractSpec
 
 _SITE = Path("gx/uncommitted/data_docs/local_site")  # in a file context's project folder
 _PAGES = (
@@ -67,7 +68,9 @@ def validate(layout: Layout, recipe: str, workers: int | None = None) -> Contrac
     data = load_recipe(layout.params, recipe).data
     raw, facts, report = layout.raw(recipe), layout.facts(recipe), layout.data_report(recipe)
     (facts / VERDICT).unlink(missing_ok=True)
-    frame = collect(raw, workers, data.background, data.contract.min_side_px)
+    frame = collect(
+        raw, workers, data.background, data.contract.min_side_px, channels=data.channels
+    )
     if frame.empty:
         raise SourceError(f"{raw}: holds no image. Run: python -m gan ingest {recipe}")
     write_facts(facts / FACTS, frame)

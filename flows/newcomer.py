@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from gan.image.sources import SourceSummary
 
 _LEAST_IMAGES = 20  # fewer cannot be split for the extractor, nor measured
-_MOST_PX = 32  # what two cores train in minutes; `--resolution` asks for more
+_SIZES_PX = (16, 28, 32)  # what two cores train in minutes; `--resolution` asks for more
+_TRANSPARENT_SHARE = 0.5  # from here on alpha belongs to the images, below it to odd ones
 _BATCH = 16  # short trainings want many steps: at 20 kimg, 16 beat 32 and 64 by far
 _LABEL_COLUMNS = ("label", "class", "category")
 
@@ -26,10 +27,12 @@ def propose(  # the options of `ganmill init`
     resolution: int | None,
     kimg: float,
     licence: str,
-    background: str,
+    background: str | None,
     pixel_art: bool,
 ) -> "tuple[Recipe, SourceSummary]":
     """Add a recipe for a folder or archive of images; return it and what was seen.
+
+    Mostly transparent images keep their alpha, unless a background to lay them on is given.
 
     Raises:
         RecipeError: The name is taken or not allowed, or an option is impossible.
@@ -50,8 +53,12 @@ def propose(  # the options of `ganmill init`
             f"{images}: {seen.count} images; at least {_LEAST_IMAGES} are needed. Add images."
         )
     section = _section(seen, images, label or "folder", resolution, pixel_art=pixel_art)
-    section["data"] |= {"licence": licence, "background": background}
-    section["train"]["kimg"] = kimg
+    section["data"]["licence"] = licence
+    if background is not None:
+        section["data"]["background"] = background
+    elif seen.transparent >= _TRANSPARENT_SHARE:
+        section["data"]["channels"] = 4
+    section["train"] = {"budget": {"kimg": kimg}, **section["train"]}
     recipe = add_recipe(layout.params, name, section)
     write_pin(layout, name, None)
     return recipe, seen
@@ -80,7 +87,7 @@ def _section(
         },
     }
     batch = min(_BATCH, seen.count // 4 * 4)
-    train = {"kimg": 40.0, "start": "champion", "seed": 1, "batch_size": batch}
+    train = {"start": "champion", "seed": 1, "batch_size": batch}
     samples = max(200, min(5000, seen.count))
     return {
         "data": data,
@@ -92,8 +99,5 @@ def _section(
 
 
 def _resolution(side_px: int) -> int:
-    """Return the largest power of two that the images fill, between 16 and 32 px."""
-    size = 16
-    while size * 2 <= min(side_px, _MOST_PX):
-        size *= 2
-    return size
+    """Return the largest size that the images fill, 16, 28 or 32 px."""
+    return max([size for size in _SIZES_PX if size <= side_px], default=_SIZES_PX[0])

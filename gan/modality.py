@@ -39,7 +39,7 @@ class Items(Protocol):
 
     @property
     def channels(self) -> int:
-        """1 (grey) or 3 (RGB)."""
+        """1 (grey), 3 (RGB) or 4 (RGBA, premultiplied)."""
 
     def __len__(self) -> int:
         """N."""
@@ -73,11 +73,19 @@ class Modality(Protocol):
     def to_uint8(self, items: Tensor) -> NDArray[np.uint8]:
         """Map float items in about [-1, 1] to uint8, clipped."""
 
-    def augment(self, items: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Return differentiably augmented items; each transform fires with this probability."""
+    def augment_draws(
+        self, count: int, device: torch.device | str, generator: torch.Generator
+    ) -> Tensor:
+        """Return what `augment` needs for `count` items: [K, N] float32, uniform in [0, 1)."""
 
-    def flip(self, items: Tensor, generator: torch.Generator) -> Tensor:
-        """Return items mirrored at random, where mirroring makes sense."""
+    def augment(self, items: Tensor, strength: Tensor, draws: Tensor) -> Tensor:
+        """Return augmented items, differentiable twice; nothing is read back to the host.
+
+        Each transform fires for an item with probability `strength`, a 0-dim float32 tensor.
+        """
+
+    def flip(self, items: Tensor, draws: Tensor) -> Tensor:
+        """Return items, mirrored where draws [N] in [0, 1) say so and mirroring makes sense."""
 
     def grid(self, items: NDArray[np.uint8], columns: int, scale: int = 1) -> Any:  # PIL image
         """Return one picture of many items."""

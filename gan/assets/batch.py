@@ -5,7 +5,6 @@ ordinal, and G always runs on whole chunks of 16 ordinals, since kernels may dif
 So neither the count, nor a kill, nor a second machine of the same kind changes a byte.
 """
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +31,20 @@ from gan.assets.manifest import (
 )
 from gan.assets.sheet import write_sheet
 from gan.bundle import Bundle, latents
-from gan.durable import run_lock, sha256, write_atomically, write_json
+from gan.durable import (
+    drop_partials,
+    remove,
+    remove_folder,
+    run_lock,
+    sha256,
+    write_atomically,
+    write_json,
+)
 from gan.errors import DamagedError, DivergedError
 from gan.image.encode import png
 from gan.modality import modality
 from gan.progress import Pace, Say, say
-from gan.recipe import AssetsSpec
+from gan.sections import AssetsSpec
 
 CHUNK = 16
 _JOURNAL = ".chunks"  # rows of each finished chunk, until the manifest is there
@@ -101,7 +108,7 @@ def mint(
             already = (folder / BATCH).exists()  # perhaps while we came to the lock
             if not already:
                 made = _Mint(bundle, spec, request, called, folder).run(progress)
-            (folder / LOCK).unlink()
+            remove(folder / LOCK)
     card = read_batch(folder)
     seconds = time.monotonic() - began
     return Minted(card.batch, folder, card.count, card.accepted, made, already, seconds)
@@ -119,7 +126,8 @@ class _Mint:
 
     def run(self, progress: Say) -> int:
         """Write what is not there yet, the batch's card last; return how many assets were made."""
-        _sweep(self.folder)
+        drop_partials(self.folder)
+        drop_partials(self.folder / _JOURNAL)
         there = self._rows_there()
         rows: list[Row] = []
         made = 0
@@ -236,21 +244,16 @@ class _Mint:
             SHEET: sha256(self.folder / SHEET),
             INDEX: sha256(self.folder / INDEX),
         }
-        if (self.folder / _JOURNAL).exists():
-            shutil.rmtree(self.folder / _JOURNAL)
+        remove_folder(self.folder / _JOURNAL)
         write_json(self.folder / BATCH, card.model_copy(update={"digests": digests}).model_dump())
 
 
 def is_blank(image: NDArray[np.uint8]) -> bool:
-    """Return whether an image [C, H, W] uint8 is one flat colour, nearly."""
+    """Return whether an image [C, H, W] uint8 is one flat colour, nearly.
+
+    So is RGBA without any alpha, since it is premultiplied and holds no colour then.
+    """
     return bool(image.astype(np.float64).std(axis=(1, 2)).max() < _BLANK_STD)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove half-written files that a killed process left; we hold the batch's lock."""
-    for place in (folder, folder / _JOURNAL):
-        for path in place.glob(".*.partial"):
-            path.unlink()
 
 
 def _xmp(asset: str, bundle_digest: str) -> str:

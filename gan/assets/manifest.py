@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gan.durable import read_json, sha256
 from gan.errors import DamagedError, UsageError
-from gan.recipe import NAME_PATTERN, AssetsSpec
+from gan.recipe import NAME_PATTERN
+from gan.sections import AssetsSpec
 
 MANIFEST, BATCH = "manifest.jsonl", "batch.json"
 SHEET, INDEX = "contact_sheet.png", "index.html"

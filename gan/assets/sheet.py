@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gan.assets.manifest import BATCH, INDEX, MANIFEST, SHEET, BatchCard, Row
 from gan.durable import write_atomically
+from gan.image.encode import checkerboard
 
 _ON_SHEET, _ON_PAGE = 200, 2000
 _COLUMNS, _THUMB_PX, _GAP_PX, _CAPTION_PX, _MARGIN_PX, _HEADER_PX = 8, 128, 16, 22, 32, 64
@@ -45,7 +47,8 @@ nav a { padding: 3px 12px; border: 1px solid var(--rule); border-radius: 99px;
 .assets { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 12px;
   overflow: hidden; }
-figure img { display: block; width: 100%; aspect-ratio: 1; background: #fff; }
+figure img { display: block; width: 100%; aspect-ratio: 1;
+  background: repeating-conic-gradient(#fff 0 25%, #e8e8e8 0 50%) 0 0 / 16px 16px; }
 figcaption { padding: 8px 12px 10px; line-height: 1.35; }
 figcaption b { display: block; font-weight: 600; font-size: 13px; }
 figcaption code { color: var(--faded); }
@@ -76,15 +79,24 @@ def _contact_sheet(folder: Path, card: BatchCard, rows: list[Row]) -> Image.Imag
     for place, row in enumerate(rows):
         left = _MARGIN_PX + place % columns * step_x
         top = _MARGIN_PX + _HEADER_PX + place // columns * step_y
-        with Image.open(folder / row.file) as picture:
-            thumb = picture.convert("RGB").resize((_THUMB_PX, _THUMB_PX), Image.Resampling.LANCZOS)
-        canvas.paste(thumb, (left, top))
+        canvas.paste(_thumb(folder / row.file), (left, top))
         is_blank = row.verdict == "blank"
         caption = "blank" if is_blank else row.class_
         where = left + _THUMB_PX / 2, top + _THUMB_PX + _CAPTION_PX / 2
         colour = _ALARM if is_blank else _FADED
         pen.text(where, caption[:20], fill=colour, font=_font(13), anchor="mm")
     return canvas
+
+
+def _thumb(path: Path) -> Image.Image:
+    """Return an asset as a thumbnail, transparent parts over a light checkerboard."""
+    size = (_THUMB_PX, _THUMB_PX)
+    with Image.open(path) as picture:
+        if picture.mode != "RGBA":
+            return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        thumb = picture.resize(size, Image.Resampling.LANCZOS)  # Pillow premultiplies for it
+    board = Image.fromarray(np.asarray(checkerboard(*size))).convert("RGBA")
+    return Image.alpha_composite(board, thumb).convert("RGB")
 
 
 def _summary(card: BatchCard, shown: int) -> str:

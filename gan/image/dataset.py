@@ -2,7 +2,8 @@
 
     images.npy  uint8 [N, C, H, W]     labels.npy  int64 [N]     meta.json     SHA256SUMS
 
-Accepted images alone, in key order, flattened, squared and resized once.
+Accepted images alone, in key order, flattened, squared and resized once. With 4 channels nothing is
+flattened: they are red, green and blue, each times alpha, and alpha, so 0 in all is transparent.
 """
 
 import hashlib
@@ -19,11 +20,11 @@ from PIL import Image, ImageColor
 
 from gan.durable import SUMS, read_json, replacing, verify_sums, write_json, write_sums
 from gan.errors import ContractError, DamagedError
-from gan.image.decode import Rejected, decode, flatten
+from gan.image.decode import Rejected, decode, flatten, premultiply
 from gan.image.facts import FACTS, VERDICT, class_name, read_facts
 from gan.image.shards import Place, Shards, places, read_index
 from gan.image.workers import chunk_bounds, default_workers, map_chunks
-from gan.recipe import DataSpec
+from gan.sections import DataSpec
 
 IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
@@ -36,7 +37,7 @@ class Meta:
     Attributes:
         classes: Class names; `labels.npy` indexes them.
         resolution: Side in px.
-        channels: 1 or 3.
+        channels: 1, 3 or 4.
         count: Number of images.
         keys_sha256: Digest of the images' keys in order.
         digest: The data digest, a function of images, labels and classes.
@@ -60,7 +61,7 @@ class Dataset:
         classes: At least one name.
         digest: The data digest.
         resolution: Side in px.
-        channels: 1 or 3.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA, premultiplied).
     """
 
     images: npt.NDArray[np.uint8]
@@ -77,7 +78,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Shape:
-    """How one image becomes an array; a small copy of `DataSpec` for worker processes."""
+    """How one image becomes an array; a small copy of `DataSpec` for worker processes.
+
+    `background` is what 1 and 3 channels are flattened and padded with; 4 channels keep their alpha
+    and are padded with transparency.
+    """
 
     resolution: int
     channels: int
@@ -140,6 +145,11 @@ def open_dataset(folder: Path) -> Dataset:
     Raises:
         DamagedError: A file is missing, altered, or does not fit the others.
     """
+    if not (folder / SUMS).is_file():
+        raise DamagedError(
+            f"{folder}: no prepared data here ({SUMS} is missing). "
+            "Make them with: dvc repro prepare"
+        )
     verify_sums(folder)
     meta = _read_meta(folder)
     lines = (folder / SUMS).read_text("utf-8").splitlines()
@@ -188,19 +198,25 @@ def render(raw: Path, shape: Shape, chunk: Sequence[Place]) -> npt.NDArray[np.ui
 
 
 def to_array(image: Image.Image, shape: Shape) -> npt.NDArray[np.uint8]:
-    """Return one decoded image as uint8 [C, H, W]: flattened, squared, resized."""
-    flat = flatten(image, shape.background)
-    if shape.channels == 1:
-        flat = flat.convert("L")
-    square = _square(flat, shape)
+    """Return one decoded image as uint8 [C, H, W]: flattened or premultiplied, squared, resized."""
+    if shape.channels == 4:
+        laid = premultiply(image)
+    else:
+        laid = flatten(image, shape.background)
+        laid = laid.convert("L") if shape.channels == 1 else laid
+    square = _square(laid, shape)
     size = (shape.resolution, shape.resolution)
     sized = square if square.size == size else square.resize(size, _FILTERS[shape.resize])
     array = np.asarray(sized)
-    return array[None] if shape.channels == 1 else array.transpose(2, 0, 1)
+    if shape.channels == 1:
+        return array[None]
+    planes = array.transpose(2, 0, 1)
+    # The filter's ringing may lift a colour over its alpha, which no picture can show.
+    return planes if shape.channels == 3 else np.minimum(planes, planes[3:])
 
 
 def _square(image: Image.Image, shape: Shape) -> Image.Image:
-    """Cut out the middle, or set the image in the middle of a square of the background."""
+    """Cut out the middle, or set the image in a square of the background or of transparency."""
     width, height = image.size
     if width == height:
         return image
@@ -209,7 +225,9 @@ def _square(image: Image.Image, shape: Shape) -> Image.Image:
         left, top = (width - side) // 2, (height - side) // 2
         return image.crop((left, top, left + side, top + side))
     side = max(width, height)
-    canvas = Image.new(image.mode, (side, side), ImageColor.getcolor(shape.background, image.mode))
+    clear = image.mode == "RGBa"
+    colour = (0, 0, 0, 0) if clear else ImageColor.getcolor(shape.background, image.mode)
+    canvas = Image.new(image.mode, (side, side), colour)
     canvas.paste(image, ((side - width) // 2, (side - height) // 2))
     return canvas
 

@@ -112,6 +112,25 @@ def flatten(image: Image.Image, background: str = "#ffffff") -> Image.Image:
     return canvas.convert("RGB")
 
 
+def premultiply(image: Image.Image) -> Image.Image:
+    """Return an image of mode L, LA, RGB or RGBA as RGBa: each colour times its alpha.
+
+    What has no alpha is opaque. Colour that hides under alpha 0 is gone; so filters that mix
+    neighbours mix what shows, and no dark or foreign edge comes of what does not.
+    """
+    return image.convert("RGBA").convert("RGBa")
+
+
+def is_transparent(payload: bytes) -> bool:
+    """Return whether the image in a file's bytes has a pixel that is not opaque.
+
+    Raises:
+        Rejected: As `decode`.
+    """
+    extrema = decode(payload).image.convert("RGBA").getextrema()
+    return bool(extrema[-1] != (255, 255))
+
+
 def _open(payload: bytes) -> Image.Image:
     """Read the header and hold it against the caps."""
     if not payload:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gan.image.decode import Rejected, decode, flatten
+from gan.image.decode import Rejected, decode, flatten, premultiply
 from gan.image.shards import Place, Shards, places, read_index, read_table, write_table
 from gan.image.workers import chunk_bounds, default_workers, map_chunks
 
@@ -85,10 +85,14 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """How images are looked at: the backdrop of transparent ones, and the least side in px."""
+    """How images are looked at: backdrop of transparent ones, least side in px, channels.
+
+    With 4 channels training sees alpha, so images that differ in it alone are different images.
+    """
 
     background: str = "#ffffff"
     min_side_px: int = 8
+    channels: int = 3
 
 
 def class_name(label: str) -> str:
@@ -101,14 +105,17 @@ def collect(
     workers: int | None = None,
     background: str = "#ffffff",
     min_side_px: int = 8,
+    channels: int = 3,
 ) -> pd.DataFrame:
     """Return the facts of every image of a raw folder, columns as `SCHEMA`, sorted by key.
 
     Args:
         raw: Shards and index.
         workers: Processes; None takes every processor.
-        background: Colour behind transparent parts, as the images will be trained on.
+        background: Colour behind transparent parts, for luminance and contrast; with 1 and 3
+            channels also what blanks and duplicates are judged by, as training will see it.
         min_side_px: Images with a shorter side get the reason TOO_SMALL.
+        channels: What training sees; with 4 blanks and duplicates are judged by RGBA.
 
     Raises:
         DamagedError: The shards are not what was ingested.
@@ -116,7 +123,7 @@ def collect(
     index = read_index(raw)
     where = places(index)
     chunks = [where[start:stop] for start, stop in chunk_bounds(index["bytes"].tolist())]
-    look = partial(examine, raw, Look(background, min_side_px))
+    look = partial(examine, raw, Look(background, min_side_px, channels))
     rows = [
         facts
         for part in map_chunks(look, chunks, workers or default_workers(), "looking at images")
@@ -165,21 +172,25 @@ def _facts(payload: bytes, look: Look) -> Facts:
     except Rejected as rejected:
         return Facts(reason=rejected.reason)
     image = flatten(decoded.image, look.background)
+    seen = premultiply(decoded.image) if look.channels == 4 else image
     levels = np.asarray(image.convert("L").histogram(), dtype=np.float64)
     levels /= levels.sum()
     luminance = float(levels @ _GREY_LEVELS)
     contrast = float(levels @ (_GREY_LEVELS - luminance) ** 2) ** 0.5
     shorter, longer = sorted(image.size)
     reason, notes = "", list(decoded.notes)
+    if look.channels == 4:
+        notes = ["ALPHA_KEPT" if note == "ALPHA_FLATTENED" else note for note in notes]
     if longer > _MAX_ASPECT * shorter:
         reason = "ASPECT_RATIO"
     elif shorter < look.min_side_px:
         reason = "TOO_SMALL"
-    elif all(high - low <= _FLAT_STEPS for low, high in _extrema(image.getextrema())):
+    elif all(high - low <= _FLAT_STEPS for low, high in _extrema(seen.getextrema())):
         reason = BLANK
     elif contrast < _LOW_CONTRAST:
         notes.append("LOW_CONTRAST")
-    pixels = hashlib.sha256(f"{image.width}x{image.height} RGB ".encode() + image.tobytes())
+    title = f"{seen.width}x{seen.height} {seen.mode} "
+    pixels = hashlib.sha256(title.encode() + seen.tobytes())
     return Facts(
         *image.size,
         decoded.mode,
@@ -193,7 +204,7 @@ def _facts(payload: bytes, look: Look) -> Facts:
 
 
 def _extrema(extrema: object) -> list[tuple[int, int]]:
-    """Give Pillow's untyped answer for an RGB image its type."""
+    """Give Pillow's untyped answer for a colour image its type."""
     return [(int(low), int(high)) for low, high in extrema]  # type: ignore[attr-defined]
 
 

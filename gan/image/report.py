@@ -190,6 +190,7 @@ def _set_aside(facts: pd.DataFrame, verdict: Verdict, examples: "_Examples") -> 
 
 _NOTES = {
     "ALPHA_FLATTENED": "transparent parts were laid over the background colour",
+    "ALPHA_KEPT": "transparent parts stay transparent: the recipe trains with alpha",
     "ANIMATED_FIRST_FRAME": "of an animation the first frame was taken",
     "BIT_DEPTH_CONVERTED": "16-bit values were scaled to 8 bits",
     "COLOUR_CONVERTED": "another colour model was converted to RGB",

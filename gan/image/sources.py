@@ -14,16 +14,18 @@ from pathlib import Path
 
 from gan.durable import write_json
 from gan.errors import SourceError
-from gan.image.decode import Rejected, header
+from gan.image.decode import Rejected, header, is_transparent
 from gan.image.labels import columns, labeller
 from gan.image.members import Survey
 from gan.image.reading import read_members
 from gan.image.shards import Place, clear, pack, write_index
-from gan.recipe import DataSpec, GlyphsSpec
+from gan.sections import DataSpec, GlyphsSpec
 
 SKIPPED = "skipped.json"
 _LEAST_IMAGES = 2
 _INSPECTED_HEADERS = 500
+_INSPECTED_ALPHAS = 64  # these are decoded in full
+_ALPHA_MODES = frozenset({"LA", "La", "P", "PA", "RGBA", "RGBa"})
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class SourceSummary:
         width_px: Median width of the first 500 readable images, 0 when there is none.
         height_px: Their median height.
         modes: Number of those images by Pillow mode ("RGB", "RGBA", "P" ...).
+        transparent: Share of the first 64 readable images with a pixel that is not opaque.
         columns: Columns of the source's `labels.csv`, [] when there is none.
         skipped: Files left out, and broken ones among the first 500, by reason code.
     """
@@ -66,6 +69,7 @@ class SourceSummary:
     width_px: int
     height_px: int
     modes: dict[str, int]
+    transparent: float
     columns: list[str]
     skipped: dict[str, int]
 
@@ -164,7 +168,7 @@ def _skipped_report(survey: Survey) -> dict[str, object]:
 
 
 def inspect(path: Path, label_from: str = "folder") -> SourceSummary:
-    """Look through a source without bringing it in; headers alone are decoded.
+    """Look through a source without bringing it in; of most images headers alone are decoded.
 
     Raises:
         SourceError: As `ingest` does.
@@ -172,11 +176,15 @@ def inspect(path: Path, label_from: str = "folder") -> SourceSummary:
     survey = Survey()
     keys: list[str] = []
     headers: list[tuple[int, int, str]] = []
+    alphas: list[bool] = []
     for member in read_members(path, survey):
         keys.append(member.key)
         if len(headers) < _INSPECTED_HEADERS:
+            payload = member.read()
             try:
-                headers.append(header(member.read()))
+                headers.append(header(payload))
+                if len(alphas) < _INSPECTED_ALPHAS:
+                    alphas.append(headers[-1][2] in _ALPHA_MODES and is_transparent(payload))
             except Rejected as rejected:
                 survey.skip(rejected.reason, member.key)
     _check_count(path, len(keys), survey)
@@ -188,6 +196,7 @@ def inspect(path: Path, label_from: str = "folder") -> SourceSummary:
         width_px=round(statistics.median([width for width, _, _ in headers] or [0])),
         height_px=round(statistics.median([height for _, height, _ in headers] or [0])),
         modes=dict(Counter(mode for _, _, mode in headers).most_common()),
+        transparent=sum(alphas) / max(1, len(alphas)),
         columns=columns(survey.labels_csv, str(path)),
         skipped=dict(sorted(survey.skipped.items())),
     )

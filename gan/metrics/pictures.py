@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gan.bundle import Bundle, latents
 from gan.durable import write_atomically
+from gan.image.encode import enlarge
 from gan.modality import Items, modality
 
 GRID, SAMPLES = "grid.png", "samples.png"
@@ -70,7 +71,8 @@ def _pairs_picture(
     """Return a row of real over a row of generated images for each class, names on the left."""
     columns = max(max(len(real), len(made)) for _, real, made in pairs)
     side = pairs[0][1].shape[-1]
-    tile = side * _scale(side, _PAIR_PX)
+    scale = _scale(side, _PAIR_PX)
+    tile = side * scale
     step = tile + _GAP_PX
     height_each = 2 * step + 14
     width = 2 * _MARGIN_PX + _LABEL_PX + columns * step
@@ -86,7 +88,7 @@ def _pairs_picture(
         for row, images in enumerate((real, made)):
             for column, image in enumerate(images):
                 corner = _MARGIN_PX + _LABEL_PX + column * step, top + row * step
-                canvas.paste(_tile(image, tile), corner)
+                canvas.paste(_tile(image, scale), corner)
     return canvas
 
 
@@ -104,10 +106,11 @@ def _label(pen: ImageDraw.ImageDraw, name: str, top: int, step: int) -> None:
     pen.text((right, top + step + step // 2), "generated", fill=_FADED, font=_font(12), anchor="rm")
 
 
-def _tile(image: NDArray[np.uint8], side_px: int) -> Image.Image:
-    """Return one image [C, H, W] uint8, enlarged with hard pixels."""
-    flat = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-    return Image.fromarray(flat).resize((side_px, side_px), Image.Resampling.NEAREST)
+def _tile(image: NDArray[np.uint8], scale: int) -> Image.Image:
+    """Return one image [C, H, W] uint8, enlarged with hard pixels, alpha over a checkerboard."""
+    large = enlarge(image[None], scale)[0]
+    flat = large[0] if len(large) == 1 else np.ascontiguousarray(large.transpose(1, 2, 0))
+    return Image.fromarray(flat)
 
 
 def _scale(side_px: int, tile_px: int) -> int:

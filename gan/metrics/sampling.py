@@ -18,7 +18,7 @@ from gan.metrics.frechet import BLOCKS, Reference
 from gan.metrics.moments import BlockMoments, Features, Moments, moments_of, pooled
 from gan.modality import Items, modality
 from gan.progress import Pace, Say
-from gan.recipe import EvaluateSpec
+from gan.sections import EvaluateSpec
 from gan.seeding import seed_at
 
 _PORTION = 250
@@ -127,7 +127,10 @@ def generated(
 
 
 def noise(real: Real, data: Items, spec: EvaluateSpec) -> Iterator[tuple[Images, Labels]]:
-    """Yield portions of Gaussian noise with the data's mean and spread in each channel."""
+    """Yield portions of Gaussian noise with the data's mean and spread in each channel.
+
+    Of RGBA no colour is above its alpha: a ceiling is a set of pictures, and that would be none.
+    """
     shape = (data.channels, data.resolution, data.resolution)
     for start in range(0, spec.samples, _PORTION):
         random = np.random.default_rng(seed_at(spec.seed, "noise", start))
@@ -136,6 +139,8 @@ def noise(real: Real, data: Items, spec: EvaluateSpec) -> Iterator[tuple[Images,
         drawn += real.mean.astype(np.float32)[:, None, None]
         count = min(_PORTION, spec.samples - start)
         images = drawn.round().clip(0, 255).astype(np.uint8)[:count]
+        if data.channels == 4:
+            images = np.minimum(images, images[:, 3:])
         yield images, np.zeros(count, np.int64)
 
 

@@ -26,7 +26,7 @@ def layout(tmp_path: Path) -> Layout:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "params.yaml").write_text(
         "# mine\nrecipes:\n  stickers:\n    data: {source: glyphs, path: x, glyphs: {count: 2}}\n"
-        "    model: {preset: tiny}\n    train: {kimg: 1}\n    evaluate: {samples: 200}\n"
+        "    model: {preset: tiny}\n    train: {budget: {kimg: 1}}\n    evaluate: {samples: 200}\n"
     )
     return Layout(tmp_path / "work")
 
@@ -76,7 +76,13 @@ def _tar(place: Path) -> Path:
     return place / "pets.tar.gz"
 
 
-def _propose(layout: Layout, images: Path, name: str = "pets", label: str | None = None) -> Recipe:
+def _propose(
+    layout: Layout,
+    images: Path,
+    name: str = "pets",
+    label: str | None = None,
+    background: str | None = None,
+) -> Recipe:
     recipe, _ = propose(
         layout,
         name,
@@ -85,7 +91,7 @@ def _propose(layout: Layout, images: Path, name: str = "pets", label: str | None
         resolution=None,
         kimg=2.0,
         licence="CC0",
-        background="#ffffff",
+        background=background,
         pixel_art=False,
     )
     return recipe
@@ -118,6 +124,38 @@ def test_every_form_of_images_becomes_a_recipe_that_validates(
     assert outcome.accepted == sum(PETS.values())
     assert (recipe.data.resolution, recipe.data.channels) == (32, 3)
     assert done.labels == (classes or {"": sum(PETS.values())})
+
+
+def _cut_out(folder: Path, alpha: int) -> Path:
+    """Write 24 noisy RGBA pictures of 28 x 28 px whose left half has this alpha."""
+    draws = np.random.default_rng(2)
+    folder.mkdir()
+    for number in range(24):
+        pixels = draws.integers(0, 256, (28, 28, 4), dtype=np.uint8)
+        pixels[..., 3] = 255
+        pixels[:, :14, 3] = alpha
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_transparent_images_keep_their_alpha(layout: Layout, tmp_path: Path) -> None:
+    """Cut-out images of 28 px become a recipe of 4 channels at 28 px that validates."""
+    recipe = _propose(layout, _cut_out(tmp_path / "pets", 0))
+    ingest(recipe.data, layout.root, layout.raw("pets"))
+
+    assert (recipe.data.resolution, recipe.data.channels) == (28, 4)
+    assert validate(layout, "pets").accepted == 24
+
+
+def test_transparent_images_are_laid_on_a_background_that_is_given(
+    layout: Layout, tmp_path: Path
+) -> None:
+    """An explicit background says that alpha is not wanted; an idle alpha needs no word."""
+    laid = _propose(layout, _cut_out(tmp_path / "a", 0), "a", background="#102030")
+    idle = _propose(layout, _cut_out(tmp_path / "b", 255), "b")
+
+    assert (laid.data.channels, laid.data.background) == (3, "#102030")
+    assert idle.data.channels == 3
 
 
 def test_a_recipe_is_added_beside_the_others_and_their_comments(

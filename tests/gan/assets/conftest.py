@@ -12,15 +12,15 @@ from gan.modality import modality
 CLASSES = ["cats", "hearts & co", "stars"]
 
 
-def _pack(folder: Path, seed: int, classes: list[str] = CLASSES) -> Bundle:
+def _pack(folder: Path, seed: int, classes: list[str] = CLASSES, channels: int = 3) -> Bundle:
     room = modality("image")
     torch.manual_seed(seed)
-    shape = ("tiny", 16, 3, len(classes), torch.float32)
+    shape = ("tiny", 16, channels, len(classes), torch.float32)
     card = Card(
         recipe="stickers",
         preset="tiny",
         resolution=16,
-        channels=3,
+        channels=channels,
         z_dim=room.z_dim("tiny"),
         classes=classes,
         data_digest="d" * 64,
@@ -37,7 +37,7 @@ def _pack(folder: Path, seed: int, classes: list[str] = CLASSES) -> Bundle:
 
 @pytest.fixture(scope="session")
 def make_bundle() -> Callable[..., Bundle]:
-    """Return what packs an untrained bundle: (folder, seed, classes)."""
+    """Return what packs an untrained bundle: (folder, seed, classes, channels)."""
     return _pack
 
 

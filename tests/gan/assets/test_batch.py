@@ -19,7 +19,7 @@ from gan.assets.manifest import Request, read_batch, read_rows, verify
 from gan.bundle import Bundle, open_bundle
 from gan.durable import run_lock, write_sums
 from gan.errors import BusyError, DivergedError
-from gan.recipe import AssetsSpec
+from gan.sections import AssetsSpec
 
 SPEC = AssetsSpec(size_px=32)
 LINEAGE = {"model_version": "3", "mlflow_run": "r1", "flow_run": "f1", "data_version": "v1"}
@@ -105,12 +105,12 @@ def test_a_killed_batch_is_finished_to_the_same_bytes(bundle: Bundle, tmp_path: 
     script = (
         "import sys; from pathlib import Path; from gan.assets.batch import mint;"
         "from gan.assets.manifest import Request; from gan.bundle import open_bundle;"
-        "from gan.recipe import AssetsSpec;"
+        "from gan.sections import AssetsSpec;"
         f"mint(open_bundle(Path(sys.argv[1])), AssetsSpec(size_px=32),"
         f"Request('stickers', 160, 5, 'slot', {LINEAGE!r}), Path(sys.argv[2]))"
     )
     folder = tmp_path / "b" / undisturbed.name
-    child = subprocess.Popen(  # noqa: S603  # our own interpreter
+    child = subprocess.Popen(
         [sys.executable, "-c", script, str(bundle.folder), str(tmp_path / "b")],
         cwd=Path(__file__).resolve().parents[3],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -205,3 +205,28 @@ def test_progress_says_how_far(make_bundle: Callable[..., Bundle], tmp_path: Pat
     mint(make_bundle(tmp_path / "b", 2, ["all"]), SPEC, ask(3), tmp_path, progress=lines.append)
 
     assert "3 of 3" in lines[-1]
+
+
+def test_assets_of_four_channels_are_cut_out(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    """They are RGBA files with real alpha, minted, verified and repeated like any other."""
+    bundle = make_bundle(tmp_path / "b", 1, channels=4)
+    first, second = (mint(bundle, SPEC, ask(5), tmp_path / name) for name in ("1", "2"))
+    rows = read_rows(first.folder / "manifest.jsonl")
+
+    assert contents(first.folder) == contents(second.folder)
+    assert verify(first.folder) == []
+    for row in rows:
+        with Image.open(first.folder / row.file) as picture:
+            alpha = np.asarray(picture.getchannel("A"))
+            assert (picture.mode, picture.size) == ("RGBA", (32, 32))
+        assert len(np.unique(alpha)) > 2
+
+
+def test_an_image_without_alpha_is_blank() -> None:
+    """Nothing to see is nothing to use; a shape in one colour is something."""
+    shape = np.zeros((4, 16, 16), np.uint8)
+    assert is_blank(shape)
+    shape[3, 4:12, 4:12] = 255  # black
+    assert not is_blank(shape)

@@ -12,7 +12,7 @@ from gan.assets.manifest import Request, Row, names, read_batch, read_rows, veri
 from gan.bundle import Bundle
 from gan.durable import write_atomically
 from gan.errors import DamagedError, UsageError
-from gan.recipe import AssetsSpec
+from gan.sections import AssetsSpec
 
 SPEC = AssetsSpec(size_px=32)
 DIGEST = "ab" * 32

@@ -9,8 +9,9 @@ from PIL import Image
 
 from gan.assets.batch import mint
 from gan.assets.manifest import Request, read_rows
+from gan.assets.sheet import _thumb
 from gan.bundle import Bundle
-from gan.recipe import AssetsSpec
+from gan.sections import AssetsSpec
 
 SPEC = AssetsSpec(size_px=32)
 LINEAGE = {
@@ -85,3 +86,20 @@ def test_the_contact_sheet_holds_the_assets(bundle: Bundle, tmp_path: Path) -> N
             heights.append(picture.size[1])
 
     assert heights == sorted(set(heights))
+
+
+def test_alpha_is_shown_over_a_checkerboard(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    """On the sheet and on the page, so that a cut-out asset looks like one."""
+    clear = make_bundle(tmp_path / "b", 1, channels=4)
+    folder = mint(clear, SPEC, Request("stickers", 3, 1, "slot"), tmp_path).folder
+    row = read_rows(folder / "manifest.jsonl")[0]
+    with Image.open(folder / row.file) as picture:
+        picture.putalpha(0)
+        picture.save(folder / row.file)
+
+    thumb = _thumb(folder / row.file)
+
+    assert {value for _, value in thumb.getcolors() or []} == {(232,) * 3, (255,) * 3}
+    assert "conic-gradient" in (folder / "index.html").read_text()

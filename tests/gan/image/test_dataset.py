@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gan.durable import write_json
 from gan.errors import ContractError, DamagedError
 from gan.image.dataset import Meta, Shape, open_dataset, prepare, to_array
+from gan.image.decode import decode
+from gan.image.encode import png
 from gan.image.facts import collect, write_facts
 from gan.image.sources import ingest
-from gan.recipe import DataSpec
+from gan.sections import DataSpec
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
@@ -40,7 +42,7 @@ def prepared(root: Path, source: Path, *, success: bool = True, **options: objec
     """Run ingest, facts and prepare over a source below `root`."""
     spec = DataSpec.model_validate({"source": "files", "path": str(source), **options})
     ingest(spec, root, root / "raw")
-    facts = collect(root / "raw", 2, spec.background)
+    facts = collect(root / "raw", 2, spec.background, channels=spec.channels)
     write_facts(root / "facts" / "facts.parquet", facts)
     write_json(root / "facts" / "verdict.json", {"success": success})
     return prepare(root / "raw", root / "facts", spec, root / "train", 2)
@@ -135,6 +137,57 @@ def test_grey_and_pad_go_together(resolution: int) -> None:
     assert array[0, 0, 0] == 128
 
 
+CLEAR = Shape(resolution=8, channels=4, background="#102030", fit="crop", resize="lanczos")
+
+
+def test_four_channels_keep_alpha_and_know_no_background() -> None:
+    """Colours come times alpha; an image without alpha is opaque."""
+    half = to_array(Image.new("RGBA", (8, 8), (255, 100, 0, 51)), CLEAR)
+    opaque = to_array(noise(1, 8, 8), CLEAR)
+
+    assert half[:, 3, 3].tolist() == [51, 20, 0, 51]
+    assert np.array_equal(opaque[:3], to_array(noise(1, 8, 8), SHAPE))
+    assert np.all(opaque[3] == 255)
+    assert not to_array(Image.new("RGBA", (8, 8), (255, 0, 0, 0)), CLEAR).any()
+
+
+def test_a_square_of_four_channels_is_padded_with_transparency() -> None:
+    """What is added round an image has neither colour nor alpha."""
+    array = to_array(Image.new("RGB", (16, 8), "red"), Shape(16, 4, "#102030", "pad", "nearest"))
+
+    assert not array[:, :4].any()
+    assert not array[:, 12:].any()
+    assert np.all(array[:, 4:12] == np.array([255, 0, 0, 255])[:, None, None])
+
+
+@pytest.mark.parametrize("resize", ["lanczos", "nearest"])
+def test_colour_under_alpha_0_does_not_bleed_when_resized(resize: str) -> None:
+    """A red disc on clear green stays red to its rim, and no colour exceeds its alpha."""
+    image = Image.new("RGBA", (64, 64), (0, 255, 0, 0))
+    ImageDraw.Draw(image).ellipse((9, 9, 54, 54), fill=(255, 0, 0, 255))
+    array = to_array(image, Shape(28, 4, "#102030", "crop", resize))
+
+    assert array.shape == (4, 28, 28)
+    assert not array[1:3].any()
+    assert np.all(array[0] <= array[3])
+    assert (array[3, 0, 0], array[3, 14, 14]) == (0, 255)
+
+
+def test_28_px_with_alpha_is_prepared_and_opened(tmp_path: Path) -> None:
+    """The textbook's size goes through the stage like any other."""
+    images = {
+        f"{name}/{seed}.png": noise(seed, 28, 28) for seed, name in enumerate(["a", "a", "b"])
+    }
+    images["a/0.png"].putalpha(noise(7, 28, 28).getchannel("R"))
+    prepared(tmp_path, zip_of(tmp_path / "in.zip", images), resolution=28, channels=4)
+    data = open_dataset(tmp_path / "train")
+
+    assert data.images.shape == (3, 4, 28, 28)
+    assert (data.resolution, data.channels) == (28, 4)
+    assert np.array_equal(data.images[0, 3], np.asarray(images["a/0.png"])[..., 3])
+    assert np.all(data.images[1:, 3] == 255)
+
+
 def test_a_failed_or_missing_verdict_blocks(tmp_path: Path) -> None:
     """No data set is made of images that did not pass their contract."""
     source = zip_of(tmp_path / "in.zip", IMAGES)
@@ -182,6 +235,34 @@ def test_the_images_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
 
     assert isinstance(data.images, np.memmap)
     assert not data.images.flags.writeable
+
+
+@needs_data
+def test_stickers_come_back_cut_out_as_they_were(tmp_path: Path) -> None:
+    """300 real stickers through all stages and out as PNG: alpha to the bit, colours to rounding.
+
+    A colour was rounded at 1/255 of its alpha, so it comes back as near as its alpha allows.
+    """
+    with zipfile.ZipFile(SHARED / "stickers.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith("noto/"))
+        originals = {name: archive.read(name) for name in names[::11] if name.endswith(".png")}
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for name, payload in originals.items():
+            archive.writestr(name, payload)
+    meta = prepared(tmp_path, tmp_path / "in.zip", resolution=64, channels=4)
+    data = open_dataset(tmp_path / "train")
+
+    assert meta.count == len(originals) > 300
+    assert 0.1 < (data.images[:, 3] == 0).mean() < 0.9
+    for image, name in zip(data.images, sorted(originals), strict=True):
+        source = np.asarray(decode(originals[name]).image.convert("RGBA")).astype(int)
+        with Image.open(io.BytesIO(png(image))) as picture:
+            found = np.asarray(picture).astype(int)
+        alpha = source[..., 3]
+        off = np.abs(found[..., :3] - source[..., :3]).max(axis=2)
+        assert np.array_equal(found[..., 3], alpha)
+        assert np.all(off[alpha > 0] <= 128 / alpha[alpha > 0] + 1)
+        assert not found[alpha == 0].any()
 
 
 @pytest.mark.slow

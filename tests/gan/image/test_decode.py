@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan.image.decode import Rejected, decode, flatten, header
+from gan.image.decode import Rejected, decode, flatten, header, is_transparent, premultiply
 
 BAD_INPUTS = Path(__file__).resolve().parents[3].parent / "shared/data/bad_inputs.zip"
 # Faults of the pixels' content are for `facts` to see; these are faults of the file.
@@ -80,6 +80,31 @@ def test_hidden_colour_under_full_transparency_does_not_show() -> None:
     image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
 
     assert flatten(image, "#102030").getpixel((2, 2)) == (16, 32, 48)
+
+
+def test_premultiplied_colour_is_what_shows_of_it() -> None:
+    """Colour times alpha: all of it when opaque, none when clear; no alpha means opaque."""
+    image = Image.new("RGBA", (2, 1), (255, 100, 0, 0))
+    image.putpixel((1, 0), (255, 100, 0, 51))
+
+    assert np.asarray(premultiply(image)).tolist() == [[[0, 0, 0, 0], [51, 20, 0, 51]]]
+    assert np.asarray(premultiply(Image.new("L", (1, 1), 7))).tolist() == [[[7, 7, 7, 255]]]
+    assert np.asarray(premultiply(Image.new("LA", (1, 1), (200, 128)))).tolist() == [
+        [[100, 100, 100, 128]]
+    ]
+
+
+def test_transparency_is_what_the_pixels_hold() -> None:
+    """An alpha channel alone is none; a key colour of a palette that occurs is one."""
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((1, 0), 1)
+
+    assert not is_transparent(encoded(Image.new("RGBA", (4, 4), (1, 2, 3, 255))))
+    assert is_transparent(encoded(Image.new("RGBA", (4, 4), (1, 2, 3, 254))))
+    assert not is_transparent(encoded(palette))
+    assert is_transparent(encoded(palette, transparency=1))
+    assert not is_transparent(encoded(noise()))
 
 
 def test_cmyk_and_animations_are_taken_with_a_note() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from gan.errors import DamagedError
 from gan.image.facts import REASONS, SCHEMA, class_name, collect, read_facts, write_facts
 from gan.image.sources import ingest
-from gan.recipe import DataSpec
+from gan.sections import DataSpec
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
@@ -106,6 +106,33 @@ def test_an_image_without_contrast_is_blank_on_its_background(tmp_path: Path) ->
     assert looked_at(tmp_path, files)["reason"].tolist() == ["BLANK", "BLANK"]
     on_black = looked_at(tmp_path, files, background="#000000")
     assert on_black["reason"].to_dict() == {"flat.png": "BLANK", "ink.png": ""}
+
+
+def test_with_alpha_what_is_blank_or_a_duplicate_is_judged_by_alpha_too(tmp_path: Path) -> None:
+    """For a recipe of 4 channels, white ink on transparency is seen, and nothing at all is blank.
+
+    Colour that hides under alpha 0 makes no difference.
+    """
+    ink = Image.new("RGBA", (16, 16), (255, 255, 255, 0))
+    ink.paste((255, 255, 255, 255), (4, 4, 12, 12))
+    hidden = Image.new("RGBA", (16, 16), (9, 9, 9, 0))
+    hidden.paste((255, 255, 255, 255), (4, 4, 12, 12))
+    faint = ink.copy()
+    faint.putalpha(ink.getchannel("A").point(lambda alpha: alpha // 2))
+    images = {
+        "clear.png": Image.new("RGBA", (16, 16), (255, 0, 0, 0)),
+        "faint.png": faint,
+        "flat.png": Image.new("RGB", (16, 16), "red"),
+        "hidden.png": hidden,
+        "ink.png": ink,
+    }
+    files = {name: encoded(image) for name, image in images.items()}
+    facts = looked_at(tmp_path, files, channels=4)
+
+    assert facts["reason"].tolist() == ["BLANK", "", "BLANK", "", "DUPLICATE_EXACT"]
+    assert facts.loc["ink.png", "duplicate_of"] == "hidden.png"
+    assert facts.loc["faint.png", "notes"] == "ALPHA_KEPT LOW_CONTRAST"  # on white, for people
+    assert set(looked_at(tmp_path, files)["reason"]) == {"BLANK"}
 
 
 def test_two_colours_of_one_brightness_are_not_blank(tmp_path: Path) -> None:

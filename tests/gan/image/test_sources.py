@@ -17,7 +17,7 @@ from gan.durable import read_json
 from gan.errors import SourceError
 from gan.image.shards import Shards, places, read_index
 from gan.image.sources import ingest, inspect
-from gan.recipe import DataSpec, GlyphsSpec
+from gan.sections import DataSpec, GlyphsSpec
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
@@ -400,6 +400,22 @@ def test_inspect_tells_what_init_needs(tmp_path: Path) -> None:
     assert found.labels == {"": 1, "cats": 2, "dogs": 1}
     assert (found.modes, found.columns) == ({"RGB": 3}, ["file", "mood"])
     assert found.skipped == {"NOT_AN_IMAGE": 1}
+    assert found.transparent == 0
+
+
+def test_inspect_tells_transparent_images_from_those_with_an_idle_alpha(tmp_path: Path) -> None:
+    """A share of the readable images, by their pixels; a broken one is listed as any other."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, alpha in enumerate((0, 128, 255)):
+        Image.new("RGBA", (8, 8), (number, 0, 0, alpha)).save(folder / f"{number}.png")
+    (folder / "plain.png").write_bytes(drawing(1))
+    payload = (folder / "0.png").read_bytes()
+    (folder / "cut.png").write_bytes(payload[: len(payload) // 2])
+    found = inspect(folder)
+
+    assert found.transparent == 0.5
+    assert sum(found.skipped.values()) == 1
 
 
 @needs_data
