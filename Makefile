@@ -2,16 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format bench slow gpu lock clean
+.PHONY: help demo test check format bench bench-train faults slow gpu lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/runs  ## install, then run the stickers recipe from end to end
 	$(BIN)/ganmill demo
 
 test: .venv/develops  ## install, then run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not faults"
 
 check: .venv/develops  ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -25,6 +25,12 @@ format: .venv/develops  ## let ruff lay the code out
 
 bench: .venv/develops  ## print figures and ratios, no verdicts
 	$(BIN)/python -m tests.benchmarks
+
+bench-train: .venv/develops  ## images per second of training against a plain step
+	$(BIN)/python -m tests.benchmarks training_speed
+
+faults: .venv/develops  ## 200 kills, and every failure of the disk in turn
+	$(BIN)/python -m pytest tests/faults
 
 slow: .venv/develops  ## the tests that take minutes, on real data
 	$(BIN)/python -m pytest -m slow

@@ -25,9 +25,20 @@ Row = Mapping[str, Any]
 # MLflow's pages open in their view for language models; this asks for the one of trained models.
 VIEW = "?workflowType=machine_learning"
 _BATCH = 1000  # MLflow's own limit for one call
+_TAG_LENGTH = 5000
 _GENERAL = {"kimg", "images_per_second"}
-_SCHEDULED = {"lr", "gamma", "augment"}  # in a section of their own, after the losses
-_SKIPPED = {"nimg", "seconds", "eta_seconds"}
+# Sections of MLflow's pages; what is in none of them is `train`.
+_SECTIONS = {
+    "tuning": {"lr", "gamma", "augment", "boost", "attempt"},
+    "measured": {
+        "fd_domain", "diversity", "worst_diversity", "coverage", "worst_coverage",
+        "class_accuracy", "rank", "samples",
+    },
+    "system": {
+        "memory_mb", "processor_share", "gpu_memory_mb", "gpu_watts", "gpu_utilisation",
+    },
+}  # fmt: skip
+_SKIPPED = {"nimg", "seconds", "eta_seconds", "share"}
 _TRIES, _TRY_SECONDS = 2, 5.0
 _ENVIRONMENT = {
     **{name: value for name, value in QUIET.items() if name.startswith("MLFLOW_")},
@@ -71,20 +82,30 @@ def connected(url: str, doing: str) -> Iterator["MlflowClient"]:
 def log_stats(run: TrackedRun, rows: Iterable[Row]) -> None:
     """Send rows of `stats.jsonl`; sending the same row again changes nothing.
 
-    A row's time is the run's start plus its `seconds`, so that a repeated row is the same point.
+    A row's time is the run's start plus its `seconds`, so that a repeated row is the same point. An
+    event, say a roll-back, becomes a tag.
     """
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, RunTag
 
+    rows = list(rows)
+    tags = [
+        RunTag(f"event.{int(row['nimg']):012d}.{row['event']}", str(row["message"])[:_TAG_LENGTH])
+        for row in rows
+        if "event" in row
+    ]
     points = [
         Metric(
             key, value, run.start_ms + int(1000 * float(row.get("seconds", 0))), int(row["nimg"])
         )
         for row in rows
+        if "event" not in row
         for key, value in _metrics(row)
     ]
     with connected(run.tracking_url, "sending training metrics") as client:
         for first in range(0, len(points), _BATCH):
             client.log_batch(run.run_id, metrics=points[first : first + _BATCH])
+        if tags:
+            client.log_batch(run.run_id, tags=tags)
 
 
 def log_picture(run: TrackedRun, picture: Path, *, key: str, nimg: int) -> None:
@@ -142,4 +163,5 @@ def _named(key: str) -> str:
     """Return a metric's name; MLflow's pages make a section of what stands before the slash."""
     if key in _GENERAL:
         return key
-    return f"tuning/{key}" if key in _SCHEDULED else f"train/{key}"
+    section = next((name for name, keys in _SECTIONS.items() if key in keys), "train")
+    return f"{section}/{key}"

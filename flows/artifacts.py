@@ -93,25 +93,26 @@ def show_batch(minted: "Minted", champion: Version) -> None:
 class ProgressBar:
     """A progress bar on the run's page; Prefect being away costs nothing but the bar."""
 
-    def __init__(self, recipe: str, total_kimg: float) -> None:
-        """Create the bar for a training of `total_kimg`."""
+    def __init__(self, recipe: str) -> None:
+        """Create the bar for a training of the recipe."""
         self._key = artifact_key(recipe, "training")
-        self._total_kimg = total_kimg
         self._artifact: UUID | None = None
         self._lock = threading.Lock()
         self._create()
 
     def show(self, row: Mapping[str, Any]) -> None:
-        """Move the bar to a row's images."""
+        """Move the bar to a row's share of the budget."""
         from httpx import HTTPError
         from prefect.artifacts import update_progress_artifact
         from prefect.exceptions import PrefectException
 
         if self._artifact is None:
             return
-        share = min(100.0, 100 * float(row["kimg"]) / self._total_kimg)
+        share = 100 * float(row["share"])
         speed, left = row["images_per_second"], row["eta_seconds"]
         words = f"{row['kimg']:.1f} kimg, {speed:.0f} images/s, {left:.0f} s left"
+        if "fd_domain" in row:
+            words += f", fd_domain {row['fd_domain']:.2f}"
         try:
             with self._lock:
                 update_progress_artifact(self._artifact, share, words)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gan.image.facts import BLANK, DUPLICATE, REASONS, class_name
-from gan.recipe import ContractSpec
+from gan.sections import ContractSpec
 
 
 @dataclass(frozen=True)

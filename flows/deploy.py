@@ -36,15 +36,16 @@ def deployments(layout: Layout) -> list[Any]:
 
     made = []
     for recipe in load_recipes(layout.params).values():
-        for verb, cron in (
-            (retrain, recipe.schedule.retrain),
-            (generate, recipe.schedule.generate),
+        # Nobody watches a schedule: what it finds half done under other data it sets aside.
+        for verb, cron, more in (
+            (retrain, recipe.schedule.retrain, {"fresh": True}),
+            (generate, recipe.schedule.generate, {}),
         ):
             made.append(
                 verb.to_deployment(
                     name=recipe.name,
                     description=_description(recipe, verb.name),
-                    parameters={"recipe": recipe.name},
+                    parameters={"recipe": recipe.name, **more},
                     tags=[_TAG, recipe.name],
                     schedule=Cron(cron, timezone=recipe.schedule.timezone) if cron else None,
                     concurrency_limit=1,

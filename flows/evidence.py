@@ -120,6 +120,7 @@ def _gather(  # the parts of the evidence
         return Evidence(
             recipe.name, candidate.digest, None, "", None, None, {"bundle verifies": False}
         )
+    checks["training ended healthy"] = read_json(folder / "card.json").get("status") != "degraded"
     paired = _pair(layout, settings, recipe, folder, champion) if champion else None
     checks["metrics are of this bundle"] = report["bundle_digest"] == candidate.digest
     return Evidence(

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gan.durable import run_lock, write_atomically
+from gan.durable import drop_partials, run_lock, write_atomically
 from gan.errors import BusyError, DamagedError
 
 Event = Literal["intend", "done", "undone", "intend-rollback", "rollback", "reject", "hold"]
@@ -99,6 +99,7 @@ def open_intent(entries: list[Entry], recipe: str) -> Entry | None:
 
 
 def _append(path: Path, entry: Entry) -> Entry:
+    drop_partials(path.parent, path.name)
     entries = read(path)
     numbered = replace(
         entry,

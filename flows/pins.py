@@ -11,6 +11,7 @@ from gan.durable import read_json, write_json
 from gan.errors import DamagedError
 from gan.paths import Layout
 from gan.recipe import Recipe
+from gan.training.identity import run_folder, unfinished
 
 
 def read_pin(layout: Layout, recipe: str) -> str | None:
@@ -39,7 +40,8 @@ def renew_pin(
 ) -> list[str]:
     """Pin the champion if training is about to run anyway; return why it is.
 
-    The champion's bundle is fetched into the local store, where training finds it by digest.
+    The champion's bundle is fetched into the local store, where training finds it by digest. A
+    training that was stopped goes on from its own start.
 
     Raises:
         DamagedError: The registry's files are not those that were registered.
@@ -48,6 +50,8 @@ def renew_pin(
     pinned = read_pin(layout, recipe.name)
     reasons = versions.changed(layout, "train", recipe.name)
     reasons = ["forced", *reasons] if force else reasons
+    if (begun := unfinished(layout, recipe)) and begun["folder"] == run_folder(layout, recipe):
+        return ["resumed", *reasons]  # from the start it had, whoever is champion meanwhile
     if not reasons or recipe.train.start == "scratch" or champion is None:
         return reasons
     registry.fetch(settings, champion, layout.bundle_store)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from gan.recipe import GateSpec
+from gan.sections import GateSpec
 
 Outcome = Literal["pass", "fail", "unknown"]
 

@@ -26,11 +26,12 @@ from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
-from flows.story import Mill, Step, Story, lineage, shown
+from flows.story import Mill, Step, Story, lineage, say, shown
 from flows.training import adopt_shipped, follow_training, register_bundle
 from gan.durable import read_json, run_lock
 from gan.errors import GanmillError
 from gan.recipe import load_recipe
+from gan.training.identity import set_aside
 
 CHALLENGER = "challenger"
 # What a step returns: one word for its state, a note, and a result for the flow.
@@ -60,8 +61,18 @@ class Retrained:
 
 
 @flow(name="retrain", flow_run_name="retrain-{recipe}", validate_parameters=False)
-def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001  # a form in Prefect's UI
+def retrain(
+    recipe: str,
+    force: bool = False,  # noqa: FBT001  # a form in Prefect's UI
+    fresh: bool = False,  # noqa: FBT001
+) -> Retrained:
     """Bring a recipe's champion up to date: check the data, train, measure, gate, promote, mint.
+
+    Args:
+        recipe: Its name.
+        force: Train although nothing changed.
+        fresh: Leave a stopped training of other data or parameters as it is and start anew; else
+            it is refused, so that no work is dropped unnoticed.
 
     Raises:
         ContractError: The images do not meet the data contract.
@@ -80,7 +91,7 @@ def retrain(recipe: str, force: bool = False) -> Retrained:  # noqa: FBT001  # a
         for stage in DATA_STAGES:
             _run(story, stage, partial(_stage, mill, stage))
         _run(story, "adopt", lambda: _adopt(mill))
-        _run(story, "train", lambda: _train(mill, force=force))
+        _run(story, "train", lambda: _train(mill, force=force, fresh=fresh))
         _run(story, "evaluate", lambda: _stage(mill, "evaluate"))
         _run(story, "push", lambda: _push(mill))
         _run(story, "register", lambda: _register(mill))
@@ -157,8 +168,10 @@ def _adopt(mill: Mill) -> tuple[str, str, None]:
     return "promoted", f"v{version.number} (shipped) is champion; {shown(record)}", None
 
 
-def _train(mill: Mill, *, force: bool) -> tuple[str, str, None]:
+def _train(mill: Mill, *, force: bool, fresh: bool) -> tuple[str, str, None]:
     """Train if DVC says so, from the champion of the moment."""
+    if fresh and (left := set_aside(mill.layout, mill.recipe)):
+        say(f"  a stopped training of other data or parameters is left in {shown(left)}")
     champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
     reasons = renew_pin(mill.layout, mill.settings, mill.recipe, champion, force=force)
     if not reasons:

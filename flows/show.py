@@ -49,7 +49,7 @@ def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
         print(f"  left out: {', '.join(f'{n} {code}' for code, n in seen.skipped.items())}")
     print(
         f"Written to params.yaml: trained at {recipe.data.resolution} px, "
-        f"{recipe.train.kimg:g} kimg."
+        f"{recipe.train.budget.shown}."
     )
     print(f"Next: ganmill retrain {recipe.name}")
 
@@ -69,7 +69,7 @@ def recipes(found: Mapping[str, Recipe], *, as_json: bool) -> None:
             if cron
         )
         table.add_row(
-            name, source, f"{data.resolution} px", f"{recipe.train.kimg:g} kimg", when or "by hand"
+            name, source, f"{data.resolution} px", recipe.train.budget.shown, when or "by hand"
         )
     _console.print(table)
 

@@ -7,6 +7,7 @@ Each step ends with one line: what, how it went, how long, why. The links betwee
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,13 +74,18 @@ def say(line: str) -> None:
 
 def log_to_run(line: str) -> None:
     """Log one line to the present Prefect run; outside of one there is nobody to tell."""
+    run_log()(line)
+
+
+def run_log() -> Callable[[str], object]:
+    """Return what logs a line to the present Prefect run, from any thread."""
     from prefect.exceptions import MissingContextError
     from prefect.logging import get_run_logger
 
     try:
-        get_run_logger().info(line)
+        return get_run_logger().info
     except MissingContextError:
-        return
+        return lambda _: None
 
 
 def lineage(settings: Settings) -> Lineage:

@@ -25,6 +25,7 @@ __all__ = [
     "describe_run",
     "flat",
     "log_dataset",
+    "log_files",
     "log_picture",
     "log_report",
     "log_stats",
@@ -113,6 +114,13 @@ def log_report(
     for picture in pictures:
         log_picture(run, picture, key=picture.stem, nimg=nimg)
     return values
+
+
+def log_files(run: TrackedRun, files: Sequence[Path], folder: str) -> None:
+    """Send files into a folder of the run's artifacts; the page shows pictures among them."""
+    with connected(run.tracking_url, "sending files") as client:
+        for file in files:
+            client.log_artifact(run.run_id, str(file), folder)
 
 
 def log_dataset(

@@ -11,14 +11,15 @@ from typing import Any
 from flows import registry, tracking, versions
 from flows.artifacts import ProgressBar
 from flows.registry import Version
-from flows.story import Mill
-from flows.tracking import StatsTail, TrackedRun
+from flows.story import Mill, run_log
+from flows.tracking import Row, StatsTail, TrackedRun
 from flows.versions import StageOutcome
 from gan.durable import read_json
 from gan.errors import GanmillError, PreemptedError
 from gan.training.identity import run_folder
 
 STATS = "stats.jsonl"
+ALBUM = ("interpolation.png", "training.gif")
 
 
 def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
@@ -31,9 +32,18 @@ def follow_training(mill: Mill, *, force: bool) -> StageOutcome:
     """
     folder = run_folder(mill.layout, mill.recipe)
     run = open_training_run(mill)
-    progress = ProgressBar(mill.recipe.name, mill.recipe.train.kimg)
+    progress = ProgressBar(mill.recipe.name)
+
+    log = run_log()
+
+    def show(row: Row) -> None:
+        if "event" in row:
+            log(f"{mill.recipe.name}: {row['event']}: {row['message']}")
+        else:
+            progress.show(row)
+
     try:
-        with StatsTail(run, folder / STATS, progress.show):
+        with StatsTail(run, folder / STATS, show):
             return versions.reproduce(mill.layout, "train", mill.recipe.name, force=force)
     except PreemptedError:
         raise
@@ -82,6 +92,9 @@ def register_bundle(mill: Mill) -> tuple[Version, bool]:
     report = read_json(layout.evaluation(recipe.name) / "metrics.json")
     version = registry.register(mill.settings, recipe.name, bundle, run, version_tags(mill, report))
     publish_report(mill, run, version, layout.evaluation(recipe.name), round(card["kimg"] * 1000))
+    folder = run_folder(layout, recipe)
+    album = [folder / name for name in ALBUM if (folder / name).exists()]
+    tracking.log_files(run, album, "training")
     return version, True
 
 

@@ -11,11 +11,15 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gan.durable import record_failure
-from gan.errors import GanmillError, UsageError
+from gan.errors import GanmillError, PeerError, UsageError
 from gan.paths import Layout
 from gan.recipe import Recipe, check_name, load_recipe
+
+if TYPE_CHECKING:
+    from gan.metrics.tracking import Tracker
 
 
 def ingest(layout: Layout, recipe: Recipe) -> None:
@@ -52,14 +56,34 @@ def extractor(layout: Layout, recipe: Recipe) -> None:
 
 
 def train(layout: Layout, recipe: Recipe) -> None:
-    """Train the GAN; killed, the same command resumes."""
+    """Train the GAN, on so many processes as the recipe says; killed, the same command resumes."""
+    from gan.training.distributed import is_worker, join, launch
     from gan.training.guards import StopRequest
 
-    with StopRequest() as stop:
-        from gan.training.loop import train as run_training  # seconds: a signal may come in them
+    with StopRequest() as stop:  # before the imports: they take seconds, and a signal may come
+        if recipe.train.gpus > 1 and not is_worker():
+            launch(layout, recipe, stop)
+            return
+        with join(layout, recipe) as team:
+            from gan.training.loop import train as run_training
 
-        bundle = run_training(layout, recipe, stop)
-    _say(f"train {recipe.name}: bundle {bundle.digest[:12]} after {bundle.card.kimg:g} kimg")
+            measure = _tracker(layout, recipe).measure if team.leads else None
+            bundle = run_training(layout, recipe, stop, measure=measure, team=team)
+    if team.leads:
+        _say(f"train {recipe.name}: bundle {bundle.digest[:12]} after {bundle.card.kimg:g} kimg")
+
+
+def _tracker(layout: Layout, recipe: Recipe) -> "Tracker":
+    """Return what measures the generator while it is trained."""
+    from gan.metrics.extractors import load_extractor
+    from gan.metrics.tracking import open_tracker
+    from gan.modality import modality
+
+    room = modality("image")
+    data = room.open_dataset(layout.train_data(recipe.name))
+    extractor = load_extractor(layout.extractor(recipe.name))
+    z_dim = room.z_dim(recipe.model.preset)
+    return open_tracker(extractor, data, recipe.train.seed, z_dim)
 
 
 def evaluate(layout: Layout, recipe: Recipe) -> None:
@@ -84,6 +108,14 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     _say(f"evaluate {name}: fd_domain {found['value']:.2f} {interval}, N {found['n']}")
 
 
+def dry_run(layout: Layout, recipe: Recipe) -> None:
+    """Measure what the training would take, and print it; nothing of the training is changed."""
+    from gan.training.forecast import forecast
+
+    for line in forecast(layout, recipe).lines():
+        print(line)
+
+
 EXTRACTOR_SEED = 1  # one network for one data set: no setting renews it
 
 VERBS: dict[str, Callable[[Layout, Recipe], None]] = {
@@ -100,7 +132,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gan", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="the stage to run")
     parser.add_argument("recipe", help="a recipe of params.yaml")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="of train: measure what it would take, and stop"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.dry_run and chosen.verb != "train":
+        parser.error("--dry-run goes with train alone")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("gan").setLevel(logging.INFO)
     layout = Layout(Path.cwd())
@@ -110,17 +147,31 @@ def main(arguments: list[str] | None = None) -> int:
         _say(str(error))
         return error.exit_code
     try:
-        VERBS[chosen.verb](layout, load_recipe(layout.params, chosen.recipe))
+        work = dry_run if chosen.dry_run else VERBS[chosen.verb]
+        work(layout, load_recipe(layout.params, chosen.recipe))
     except GanmillError as error:
-        _say(str(error))
-        record_failure(layout.failure(chosen.verb, chosen.recipe), error)
-        return error.exit_code
+        if chosen.dry_run:  # it leaves nothing, not even a record
+            _say(str(error))
+            return error.exit_code
+        return _failed(layout, chosen.verb, chosen.recipe, error)
     except PermissionError as error:
         refused = UsageError(f"{error.filename}: no permission. Mend its owner or mode.")
-        _say(str(refused))
-        record_failure(layout.failure(chosen.verb, chosen.recipe), refused)
-        return refused.exit_code
+        return _failed(layout, chosen.verb, chosen.recipe, refused)
     return 0
+
+
+def _failed(layout: Layout, verb: str, recipe: str, error: GanmillError) -> int:
+    """Say and record an error, and return the exit code."""
+    from gan.training.distributed import failure_path, is_launched
+
+    is_ours = verb == "train" and is_launched()
+    if is_ours and not isinstance(error, PeerError):  # once for all, by the process that launched
+        record_failure(failure_path(layout, recipe), error)
+        return 0
+    _say(str(error))
+    if not is_ours:
+        record_failure(layout.failure(verb, recipe), error)
+    return error.exit_code
 
 
 def _say(line: str) -> None:

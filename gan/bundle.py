@@ -49,6 +49,9 @@ class Card(BaseModel):
     precision: str
     torch: str
     train: dict[str, Any]  # the recipe's section, as a record
+    status: Literal["healthy", "degraded"] = "healthy"  # degraded: the guards gave up on it
+    rollbacks: int = 0  # to earlier healthy checkpoints, each with other parameters
+    gamma: float | None = None  # as chosen from the data, where the recipe says auto
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def latents(seed: int, *place: int | str, count: int, z_dim: int) -> Tensor:
 
 
 def _half(key: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():  # a counter of batch normalisation
+        return value.detach().cpu().contiguous()
     half = value.detach().to("cpu", torch.float16).contiguous()
     if not half.isfinite().all():
         raise DamagedError(f"bundle: weight {key} is not finite in float16; nothing was packed.")

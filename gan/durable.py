@@ -2,18 +2,21 @@
 
 Neither safetensors nor DVC notices a flipped bit, so every file that matters carries a digest that
 we keep ourselves, and the file that says "complete" is written last.
+
+Every change of the disk is one of `gan.changes`, where tests let the n-th one fail.
 """
 
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from gan import errors
+from gan.changes import announce_write, explained, make_folder, rename, sync, unlink
 from gan.errors import BusyError, DamagedError, GanmillError
 
 SUMS = "SHA256SUMS"
@@ -41,22 +44,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        message = f"{path}: cannot be written ({error.strerror or error}). Free the space or mend "
-        raise GanmillError(message + "the folder's permissions, then run it again.") from error
+        with explained(path, "written"):
+            make_folder(path.parent)
+            announce_write(partial)
+            yield partial
+            sync(partial)
+            rename(partial, path)
+            sync(path.parent)
     finally:
-        if partial.exists():
-            partial.unlink()
+        with suppress(OSError):  # then it stays until the next writer's `drop_partials`
+            if partial.exists():
+                unlink(partial)
 
 
 def write_atomically(path: Path, payload: bytes) -> str:
@@ -64,6 +62,75 @@ def write_atomically(path: Path, payload: bytes) -> str:
     with replacing(path) as partial:
         partial.write_bytes(payload)
     return hashlib.sha256(payload).hexdigest()
+
+
+def write_sealed(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts one after the other by `replacing`, below a line with their SHA-256.
+
+    One pass and no copy: what the parts are made from may be larger than the free memory.
+    """
+    digest = hashlib.sha256()
+    with replacing(path) as partial, partial.open("wb", buffering=_CHUNK_BYTES) as file:
+        file.write(b"0" * 64 + b"\n")
+        for part in parts:
+            announce_write(partial)
+            digest.update(part)
+            file.write(part)
+        file.seek(0)
+        file.write(digest.hexdigest().encode())
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return what `write_sealed` wrote, without the line of the digest.
+
+    Raises:
+        DamagedError: The file cannot be read, or one bit of it is not as it was written.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:  # a buffer would copy it all once more
+            seal, payload = file.read(65), file.readall()
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if hashlib.sha256(payload).hexdigest().encode() + b"\n" != seal:
+        raise DamagedError(f"{path}: digest does not match (file damaged).")
+    return payload
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a log; a kill may tear it, so readers leave out a torn last line.
+
+    It is not forced to the disk: a power cut may cost the newest lines of a log.
+
+    Raises:
+        GanmillError: The file cannot be written.
+    """
+    with explained(path, "written"):
+        announce_write(path)
+        with path.open("ab") as file:
+            file.write(f"{line}\n".encode())
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        GanmillError: It cannot be removed.
+    """
+    with explained(path, "removed"):
+        unlink(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of files, if it is there.
+
+    Raises:
+        GanmillError: It or a file in it cannot be removed.
+    """
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            remove(path)
+        with explained(folder, "removed"):
+            unlink(folder)
 
 
 def write_json(path: Path, value: Any) -> str:  # any JSON value
@@ -149,10 +216,10 @@ def write_sums(folder: Path) -> str:
     return write_atomically(folder / SUMS, _listing({n: sha256(folder / n) for n in names}))
 
 
-def drop_partials(folder: Path) -> None:
-    """Remove the temporary files of killed writers; the caller is the folder's only writer."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink()
+def drop_partials(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files of killed writers of `name`; the caller is its only writer."""
+    for partial in folder.glob(f".{name}.*.partial"):
+        remove(partial)
 
 
 def verify_sums(folder: Path) -> str:
@@ -190,16 +257,27 @@ def run_lock(path: Path, doing: str) -> Iterator[None]:
 
     Raises:
         BusyError: Another process holds it; the message names its process id.
+        GanmillError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BusyError(f"{doing}: process {holder} is already at it ({path}).") from error
+    with explained(path, "written"):
+        make_folder(path.parent)
+        announce_write(path)
+        file = path.open("a+")
+    with file:
+        _take(file, path, doing)
+        yield
+
+
+def _take(file: IO[str], path: Path, doing: str) -> None:
+    """Lock an open file and write our process id into it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise BusyError(f"{doing}: process {holder} is already at it ({path}).") from error
+    with explained(path, "written"):
+        announce_write(path)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield

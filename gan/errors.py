@@ -7,6 +7,7 @@
     |-- DamagedError         1   bytes differ from the digest that we keep
     |-- BusyError            1   another process holds the lock
     |-- ServiceError         1   Prefect, MLflow or DVC did not answer
+    |-- PeerError            1   another process of the same training is gone
     |-- DivergedError        1   training produced a value that is not finite
     |-- ContractError        3   the data contract failed
     |-- GateError            4   the model gate said fail or unknown
@@ -48,6 +49,10 @@ class BusyError(GanmillError):
 
 class ServiceError(GanmillError):
     """A server or a store (Prefect, MLflow, DVC) did not answer as it must."""
+
+
+class PeerError(GanmillError):
+    """Another process of the same training is gone, or does not answer."""
 
 
 class DivergedError(GanmillError):

@@ -1,13 +1,15 @@
-"""What this machine has to compute with, now: a fast bfloat16, and how many idle processors."""
+"""What this machine has to compute with, now: a fast bfloat16, idle processors, free memory."""
 
 import os
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 _LOOK_SECONDS = 0.4
 _STAT = Path("/proc/stat")
+_CONTAINER = Path("/sys/fs/cgroup")
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -34,6 +36,27 @@ def use_idle_processors() -> int:
         threads = max(1, min(threads, round(idle)))
         torch.set_num_threads(threads)
     return threads
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory is free now: of the GPU, or of the machine and of its container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    machine = int(psutil.virtual_memory().available)
+    container = _container_free_bytes()
+    return machine if container is None else min(machine, container)
+
+
+def _container_free_bytes() -> int | None:
+    """Return what the container's limit leaves, file cache counted as free; None: no limit."""
+    try:
+        limit = (_CONTAINER / "memory.max").read_text().strip()
+        used = int((_CONTAINER / "memory.current").read_text())
+        rows = (_CONTAINER / "memory.stat").read_text().splitlines()
+    except OSError:  # not Linux, not in a container, or the older hierarchy
+        return None
+    cache = next((int(row.split()[1]) for row in rows if row.startswith("inactive_file ")), 0)
+    return None if limit == "max" else int(limit) - used + cache
 
 
 def _idle_seconds() -> float:

@@ -24,7 +24,7 @@ recipes:
       glyphs: {count: 280, seed: 1}
       contract: {min_images: 200, min_images_per_class: 10}
     model: {preset: tiny}
-    train: {kimg: 0.64, batch_size: 16}
+    train: {budget: {kimg: 0.64}, batch_size: 16}
     evaluate: {samples: 280}
     gate: {max_fd_share: 1.0, margin: 1.0}
     assets: {count: 14, size_px: 64}

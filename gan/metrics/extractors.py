@@ -18,7 +18,7 @@ from torch import nn
 
 from gan.durable import SUMS, read_json, verify_sums
 from gan.errors import DamagedError, UsageError
-from gan.modality import modality
+from gan.modality import Items, modality
 
 WEIGHTS = "extractor.safetensors"
 CARD = "card.json"
@@ -84,6 +84,31 @@ class Extractor:
     def knows_classes(self) -> bool:
         """Whether it was trained to tell the data's classes apart."""
         return self.card.task == "classes"
+
+    def move(self, device: torch.device | str) -> None:
+        """Compute on `device` from now on."""
+        if torch.device(device) != torch.device(self.device):
+            self.device = str(device)
+            self._network.to(device)
+
+    def require_fit(self, data: Items) -> None:
+        """Refuse data other than it was trained on.
+
+        Raises:
+            UsageError: The classes or the shape of the images differ.
+        """
+        card, name = self.card, f"extractor {self.digest[:8]}"
+        if card.classes != list(data.classes):
+            raise UsageError(
+                f"{name}: was trained on {len(card.classes)} classes, other than the "
+                f"{len(data.classes)} of this data. Train it again: dvc repro extractor"
+            )
+        if (card.channels, card.resolution) != (data.channels, data.resolution):
+            raise UsageError(
+                f"{name}: was trained on {card.resolution} px images with {card.channels} "
+                f"channels, the data has {data.resolution} px with {data.channels}. "
+                "Train it again: dvc repro extractor"
+            )
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features [N, dims] float32 of images [N, C, H, W] uint8.

@@ -77,6 +77,22 @@ def moments_of(features: Features) -> Moments:
     return Moments(len(values), mean, centred.T @ centred)
 
 
+def effective_rank(moments: Moments) -> float:
+    """Return how many directions a set varies in: exp of the entropy of its covariance's spectrum.
+
+    From 1 to D, or 0 where all vectors are equal (Roy and Vetterli 2007).
+
+    Raises:
+        UsageError: There are fewer than 2 vectors.
+    """
+    values = np.clip(np.linalg.eigvalsh(moments.covariance), 0.0, None)
+    total = values.sum()
+    if not total > 0:
+        return 0.0
+    shares = values[values > 0] / total
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
 def pooled(parts: list[Moments], weights: NDArray[np.float64] | None = None) -> Moments:
     """Return the moments of several sets taken together.
 

@@ -35,7 +35,7 @@ from gan.metrics.pictures import write_pictures
 from gan.metrics.sampling import Gathered, Real, gather, generated, noise, read_real
 from gan.modality import Items
 from gan.progress import Pace, Say, say
-from gan.recipe import EvaluateSpec
+from gan.sections import EvaluateSpec
 
 METRICS = "metrics.json"
 NAME = "fd_domain"
@@ -108,7 +108,7 @@ def evaluate(
         DivergedError: A generated image or a feature is not finite.
         GanmillError: The real images are all alike, so that no distance means anything.
     """
-    _check_classes(extractor, data)
+    extractor.require_fit(data)
     real = read_real(data, extractor, spec, progress)
     pace = Pace(f"evaluate {bundle.card.recipe}: images generated", spec.samples, progress)
     stream = generated(bundle, data, extractor, spec)
@@ -232,15 +232,6 @@ def _worst_class(made: Gathered, real: Real, data: Items) -> dict[str, Any]:
         "n": int(made_of.count),
         "low_rank": made_of.is_low_rank or real_of.is_low_rank,
     }
-
-
-def _check_classes(extractor: Extractor, data: Items) -> None:
-    if extractor.card.classes != list(data.classes):
-        raise UsageError(
-            f"extractor {extractor.digest[:8]}: was trained on {len(extractor.card.classes)} "
-            f"classes, other than the {len(data.classes)} of this data. Train it again: "
-            "dvc repro extractor"
-        )
 
 
 def _entry(found: Interval, count: int, *, low_rank: bool | None = None) -> dict[str, Any]:

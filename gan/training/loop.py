@@ -1,63 +1,69 @@
 """The one training loop. Run it again after any interruption: it resumes, to the same bits on CPU.
 
 An iteration is a critic step, a generator step and the average's update; progress is counted in
-real images shown (`nimg`).
+real images shown (`nimg`). On an alarm of the guards the training goes back to its last healthy
+checkpoint and changes something (`gan.training.watch`).
 """
 
-import copy
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from gan.bundle import Bundle, Card, latents, open_bundle, pack
-from gan.durable import replacing, run_lock
-from gan.errors import DamagedError, PreemptedError
-from gan.modality import Items, Modality, modality
+from gan.bundle import Bundle, open_bundle
+from gan.durable import run_lock
+from gan.errors import GanmillError, PreemptedError
 from gan.paths import Layout
 from gan.recipe import Recipe
-from gan.seeding import generator_at, seed_at
-from gan.training.checkpoint import State, restore_checkpoint, save_checkpoint
-from gan.training.ema import update_average
-from gan.training.guards import StopRequest, require_finite
-from gan.training.identity import run_folder, start_digest
-from gan.training.losses import critic_loss, generator_loss
-from gan.training.preflight import (
-    Hardware,
-    choose_hardware,
-    make_deterministic,
-    require_enough,
-    settle_threads,
+from gan.training.capture import Captured
+from gan.training.checkpoint import (
+    State,
+    forget_after,
+    load_best,
+    restore_checkpoint,
+    save_best,
+    save_checkpoint,
+    save_healthy,
 )
-from gan.training.sampler import indices
-from gan.training.schedule import Values, values_at
+from gan.training.devices import hold_device
+from gan.training.disk import require_space
+from gan.training.distributed import failure_path
+from gan.training.ema import keep_of
+from gan.training.feed import Feed, sent
+from gan.training.fit import settle_fit
+from gan.training.guards import StopRequest
+from gan.training.identity import begin, end
+from gan.training.lookout import Lookout, Measure
+from gan.training.plan import planned_images
+from gan.training.recovery import (
+    bytes_of,
+    require_together,
+    settle_for_best,
+    step_back,
+    too_large,
+)
+from gan.training.schedule import WARM_UP_GAMMA, Values, values_at
+from gan.training.session import Session, build_stepper, fresh_state, open_session, pack_bundle
+from gan.training.stall import StallGuard
 from gan.training.stats import STATS, Stats
+from gan.training.step import Dials
+from gan.training.team import Team
+from gan.training.watch import Alarm, remedy
 
-_TICKS = 40  # reports per training
-_PICTURES = 8  # sample sheets per training
-
-
-@dataclass(frozen=True)
-class Session:
-    """What stays the same from the first step to the last."""
-
-    recipe: Recipe
-    room: Modality
-    data: Items
-    pixels: Tensor  # uint8 [N, C, H, W], resident on the device
-    classes: Tensor  # int64 [N], on the device
-    hardware: Hardware
-    start: Bundle | None
-    z_dim: int
-    folder: Path
+_MAX_AUGMENT = 0.9  # at 1 the generator could not tell what is augmentation and leaks it
 
 
 def train(
-    layout: Layout, recipe: Recipe, stop: StopRequest, checkpoint_seconds: float = 15.0
+    layout: Layout,
+    recipe: Recipe,
+    stop: StopRequest,
+    *,
+    measure: Measure | None = None,
+    checkpoint_seconds: float = 15.0,
+    team: Team | None = None,
 ) -> Bundle:
     """Train the recipe's GAN on its prepared data and return the packed bundle.
 
@@ -65,213 +71,207 @@ def train(
         layout: The workspace.
         recipe: What is trained, with its data prepared and its start pinned.
         stop: Asked after each step whether to save and stop.
+        measure: The average -> figures, `fd_domain` among them; None leaves the guards that need
+            them off, and `budget.patience` without effect.
         checkpoint_seconds: Time between two checkpoints: what a kill may cost.
+        team: The processes that share each batch; None for this one alone.
 
     Raises:
         SourceError: Too few images for a batch.
-        BusyError: The same training runs in another process.
+        BusyError: The same training runs in another process, or its GPU is another's.
+        RecipeError: A training of other data or parameters has not ended.
         DamagedError: Prepared data, starting bundle or every checkpoint are damaged.
-        DivergedError: A loss is not finite; nothing is packed.
+        DivergedError: The guards gave up before there was anything healthy; nothing is packed.
         PreemptedError: Stopped by a signal or a dead parent, after a checkpoint.
+        GanmillError: Memory or disk are too small.
     """
-    folder = run_folder(layout, recipe)
-    with run_lock(layout.lock(f"train-{recipe.name}"), f"train {recipe.name}"):
-        session = _open_session(layout, recipe, folder)
-        state = _fresh_state(session)
-        for note in restore_checkpoint(folder, state):
-            print(f"{note} Going back to the one before.", file=sys.stderr)
-        if state.nimg:
-            print(f"train {recipe.name}: resuming at {state.nimg / 1000:.1f} kimg", file=sys.stderr)
-        _run(session, state, stop, checkpoint_seconds)
-        return _pack(layout, session, state)
+    team, label = team or Team(), f"train {recipe.name}"
+    lock = layout.lock(f"rank-{team.rank}-{recipe.name}" if team.rank else f"train-{recipe.name}")
+    with run_lock(lock, label):
+        session = open_session(layout, recipe, begin(layout, recipe), team)
+        with hold_device(session.hardware.device, label):
+            try:
+                training = Training(session, stop, measure, checkpoint_seconds)
+                degraded = training.run()
+            except torch.OutOfMemoryError as error:
+                raise GanmillError(too_large(session)) from error
+            if team.leads:
+                pack_bundle(session, training.state, degraded=degraded)
+                end(session.folder, "ended")
+            team.wait()
+    return open_bundle(layout.bundle(recipe.name))
 
 
-def _open_session(layout: Layout, recipe: Recipe, folder: Path) -> Session:
-    room = modality("image")
-    data = room.open_dataset(layout.train_data(recipe.name))
-    require_enough(data, recipe.train, recipe.name)
-    hardware = choose_hardware(recipe.train)
-    make_deterministic(hardware.device)
-    folder.mkdir(parents=True, exist_ok=True)
-    settle_threads(folder)
-    return Session(
-        recipe=recipe,
-        room=room,
-        data=data,
-        pixels=torch.from_numpy(np.array(data.images)).to(hardware.device),
-        classes=torch.from_numpy(np.array(data.labels)).to(hardware.device),
-        hardware=hardware,
-        start=_open_start(layout, recipe, data),
-        z_dim=room.z_dim(recipe.model.preset),
-        folder=folder,
-    )
+class Training:
+    """A training on its way: the state, and what moves it.
 
+    Attributes:
+        state: Everything that the next step depends on.
+    """
 
-def _open_start(layout: Layout, recipe: Recipe, data: Items) -> Bundle | None:
-    """Return the pinned bundle, fetched or shipped with the code, or None to start from scratch."""
-    digest = start_digest(layout, recipe)
-    if digest is None:
-        return None
-    for folder in (layout.bundle_store / digest, layout.shipped_bundle(recipe.name)):
-        if folder.is_dir():
-            bundle = open_bundle(folder)
-            if bundle.digest == digest:
-                return _if_of_shape(bundle, recipe, data)
-    raise DamagedError(
-        f"{layout.pin(recipe.name)}: bundle {digest[:12]} is not on this machine. "
-        f"Fetch it with: ganmill retrain {recipe.name}"
-    )
+    def __init__(
+        self,
+        session: Session,
+        stop: StopRequest,
+        measure: Measure | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        """Take the newest whole checkpoint, or begin."""
+        self._session, self._stop, self._measure = session, stop, measure
+        self._checkpoint_seconds = checkpoint_seconds
+        recipe, spec = session.recipe, session.recipe.train
+        self._label = f"train {recipe.name}"
+        self._feed = Feed(session.data, session.train, session.room, spec, session.z_dim)
+        self._feed.place(session.hardware.device, session.team)
+        self._fit = settle_fit(session, self._feed)
+        self._planned = planned_images(session, self._feed, self._fit)
+        self.state = fresh_state(session)
+        session.team.wait()  # the folder is made, and nobody writes into it while others read
+        notes = restore_checkpoint(session.folder, self.state)
+        session.team.wait()
+        path = session.folder / STATS if session.team.leads else None
+        state = self.state
+        self._stats = Stats(path, self._label, state.nimg, state.attempt, state.seconds)
+        if session.team.leads:
+            for note in notes:
+                print(f"{note} Going back to the one before.", file=sys.stderr)
+            if state.nimg:
+                print(f"{self._label}: resuming at {state.nimg / 1000:.1f} kimg", file=sys.stderr)
+            elif self._fit.device != "cpu" or self._fit.parts > 1:
+                self._stats.event(0, "fit", self._fit.said)
+            require_space(session.folder, 3 * bytes_of(state))
+        self._prepare()
 
+    def run(self) -> bool:
+        """Step until the budget is spent; return whether the guards gave up on the way."""
+        saved = time.monotonic()
+        session, team = self._session, self._session.team
+        failure = failure_path(session.layout, session.recipe.name)
+        with StallGuard(session.folder, self._label, failure) as stall:
+            over = self._is_over()
+            while not over:
+                before = self.state.nimg
+                self._iterate()
+                stall.beat(self.state.nimg, self.state.seconds)
+                due = time.monotonic() - saved > self._checkpoint_seconds
+                reason, (over, due) = team.heard(self._stop.reason(), self._is_over(), due)
+                look = self._lookout.look(before, self._values(), over=over)
+                if look.alarm is not None:
+                    if not self._answer(look.alarm):
+                        return True
+                    over = False
+                    continue
+                if look.measured is not None:
+                    self._keep(look.measured.get("fd_domain"))
+                over = over or self._is_impatient()
+                if over or reason or due:
+                    self._save(save_checkpoint)
+                    saved = time.monotonic()
+                if reason and not over:
+                    at = f"{self.state.nimg / 1000:.1f} kimg"
+                    raise PreemptedError(
+                        f"{self._label}: stopped at {at} ({reason}); the same command resumes."
+                    )
+        if self._is_impatient():
+            load_best(session.folder, self.state)
+        self._lookout.finish()
+        return False
 
-def _if_of_shape(bundle: Bundle, recipe: Recipe, data: Items) -> Bundle | None:
-    """Return the bundle if its networks are those that recipe and data ask for."""
-    card = bundle.card
-    found = (card.preset, card.resolution, card.channels, card.classes)
-    if found == (recipe.model.preset, data.resolution, data.channels, data.classes):
-        return bundle
-    print(
-        f"train {recipe.name}: the pinned bundle has another shape; from scratch.", file=sys.stderr
-    )
-    return None
+    def _prepare(self) -> None:
+        """Build what follows from the state: the step, the lookout, a roll-back's remedies."""
+        session, state, spec = self._session, self.state, self._session.recipe.train
+        penalised = spec.gamma == "auto" or spec.gamma > 0
+        require_together(session, state)
+        self._remedy, parts = remedy(state.attempt, penalised=penalised), self._fit.parts
+        stepper = build_stepper(session, state, self._remedy, session.team, parts=parts)
+        self._take = stepper.take
+        if self._fit.captures:
+            self._take = Captured(stepper, state.optimizers.values(), self._tell).take
+        self._feed.restart(state.attempt)
+        self._lookout = Lookout(session, state, self._stats, self._measure, self._planned)
+        self._lookout.attach(stepper)
 
+    def _iterate(self) -> None:
+        state, spec, values = self.state, self._session.recipe.train, self._values()
+        for optimizer in state.optimizers.values():
+            group = optimizer.param_groups[0]
+            group["lr"].fill_(values.lr)
+            group["betas"] = (spec.beta1, values.beta2)
+        keep = keep_of(spec.batch_size, values.ema_half_life)
+        limits = self._lookout.spike_limits()
+        numbers = torch.tensor([values.gamma, keep, values.augment, *limits])
+        dials = Dials(*sent(numbers, self._session.hardware.device))
+        self._take(*self._feed.at(state.nimg), dials)
+        state.nimg += spec.batch_size
+        state.seconds = self._stats.seconds
+        self._lookout.count()
+        self._stats.count(spec.batch_size)
 
-def _fresh_state(session: Session) -> State:
-    """Return networks and optimizers before the first step, from the pinned bundle if any."""
-    recipe, data, start = session.recipe, session.data, session.start
-    shape = (recipe.model.preset, data.resolution, data.channels, len(data.classes))
-    dtype, device = session.hardware.dtype, session.hardware.device
-    torch.manual_seed(seed_at(recipe.train.seed, "weights"))
-    generator = session.room.build_generator(*shape, dtype)
-    critic = session.room.build_critic(*shape, dtype)
-    if start is not None:
-        generator.load_state_dict(start.generator().state_dict())
-        critic.load_state_dict(start.critic().state_dict())
-    generator, critic = generator.to(device), critic.to(device)
-    average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
-    optimizers = {
-        "G": torch.optim.Adam(generator.parameters(), betas=(0.0, 0.9), fused=True),
-        "D": torch.optim.Adam(critic.parameters(), betas=(0.0, 0.9), fused=True),
-    }
-    return State({"G": generator, "D": critic, "G_ema": average}, optimizers)
+    def _values(self) -> Values:
+        """Return the schedule now, with what roll-backs and overfitting changed in it."""
+        state, spec, remedy_now = self.state, self._session.recipe.train, self._remedy
+        gamma = (state.gamma or WARM_UP_GAMMA) if spec.gamma == "auto" else spec.gamma
+        warm = self._session.start is not None
+        values = values_at(state.nimg, self._planned, spec, gamma=gamma, warm=warm)
+        augment = values.augment + state.boost + remedy_now.augment_raise
+        return replace(
+            values,
+            lr=values.lr * remedy_now.lr_factor,
+            gamma=values.gamma * remedy_now.gamma_factor,
+            augment=min(_MAX_AUGMENT, augment),
+        )
 
+    def _is_over(self) -> bool:
+        budget = self._session.recipe.train.budget
+        late = budget.minutes is not None and self.state.seconds >= 60 * budget.minutes
+        return self.state.nimg >= self._planned or late or self._is_impatient()
 
-def _run(session: Session, state: State, stop: StopRequest, checkpoint_seconds: float) -> None:
-    """Step until the budget of images is spent, with ticks, pictures and checkpoints on the way."""
-    spec = session.recipe.train
-    total = round(spec.kimg * 1000)
-    label = f"train {session.recipe.name}"
-    stats = Stats(session.folder / STATS, label, spec.kimg, state.nimg, state.seconds)
-    saved = time.monotonic()
-    while state.nimg < total:
-        before = state.nimg
-        _step(session, state, stats)
-        state.seconds = stats.seconds
-        done, reason = state.nimg >= total, stop.reason()
-        if done or _crosses(before, state.nimg, total, _TICKS):
-            stats.tick(state.nimg)
-        if done or _crosses(before, state.nimg, total, _PICTURES):
-            _picture(session, state)
-        if done or reason or time.monotonic() - saved > checkpoint_seconds:
-            save_checkpoint(session.folder, state)
-            saved = time.monotonic()
-        if reason and not done:
-            at = f"{state.nimg / 1000:.1f} of {spec.kimg:g} kimg"
-            raise PreemptedError(f"{label}: stopped at {at} ({reason}); the same command resumes.")
+    def _is_impatient(self) -> bool:
+        """Return whether too many measurements in a row brought no new best distance."""
+        patience = self._session.recipe.train.budget.patience
+        return patience is not None and self.state.best.get("stale", 0) >= patience
 
+    def _keep(self, distance: float | None) -> None:
+        """Save a checkpoint marked healthy, and the best one where the distance is a new best."""
+        best = self.state.best
+        if distance is not None:
+            if not best or distance < best["fd_domain"]:
+                self.state.best = {"fd_domain": distance, "nimg": self.state.nimg, "stale": 0}
+                self._save(save_best)
+            else:
+                self.state.best = {**best, "stale": best["stale"] + 1}
+        self._save(save_healthy)
 
-def _crosses(before: int, after: int, total: int, parts: int) -> bool:
-    """Return whether a boundary of `parts` equal shares of `total` lies in (before, after]."""
-    return before * parts // total != after * parts // total
+    def _answer(self, alarm: Alarm) -> bool:
+        """Go back and change something, or give up; return whether training goes on."""
+        nimg, limit = self.state.nimg, self._session.recipe.train.max_rollbacks
+        said = f"{alarm.guard}: {alarm.message}"
+        if self.state.attempt >= limit:
+            settle_for_best(self._session, self.state, said)
+            kimg = self.state.nimg / 1000
+            said += f" Given up: the best healthy weights, of {kimg:.1f} kimg, are degraded"
+            self._stats.event(nimg, "stop", said, guard=alarm.guard)
+            return False
+        seconds = self._stats.seconds
+        self.state = step_back(self._session, self.state, alarm)
+        self.state.seconds = seconds
+        self._prepare()
+        attempt, kimg = self.state.attempt, self.state.nimg / 1000
+        said += f" Back to {kimg:.1f} kimg, roll-back {attempt} of {limit} with {self._remedy}"
+        self._stats.event(nimg, "rollback", said, guard=alarm.guard)
+        self._stats.attempt = attempt
+        self._save(save_checkpoint)
+        if self._session.team.leads:
+            forget_after(self._session.folder, self.state.nimg)
+        return True
 
+    def _tell(self, said: str) -> None:
+        self._stats.event(self.state.nimg, "capture", said)
 
-def _step(session: Session, state: State, stats: Stats) -> None:
-    """Take one critic step, one generator step, and move the average."""
-    spec, device = session.recipe.train, session.hardware.device
-    networks, nimg = state.networks, state.nimg
-    values = values_at(nimg, spec, warm=session.start is not None)
-    for optimizer in state.optimizers.values():
-        optimizer.param_groups[0].update(lr=values.lr, betas=(0.0, values.beta2))
-    draws = generator_at(spec.seed, "augment", nimg, device=device)
-
-    def score(images: Tensor, c: Tensor) -> Tensor:
-        logits: Tensor = networks["D"](session.room.augment(images, values.augment, draws), c)
-        return logits
-
-    reals, c = _real_batch(session, "D", nimg, draws)
-    with torch.no_grad():
-        fakes = networks["G"](_latent_batch(session, "D", nimg), c)
-    terms = critic_loss(score, reals, fakes, c, values.gamma, spec.batch_size // 4)
-    _descend(state.optimizers["D"], terms.loss, nimg, "loss_d")
-
-    reals, c = _real_batch(session, "G", nimg, draws)
-    networks["D"].requires_grad_(requires_grad=False)
-    loss_g = generator_loss(score, reals, networks["G"](_latent_batch(session, "G", nimg), c), c)
-    _descend(state.optimizers["G"], loss_g, nimg, "loss_g")
-    networks["D"].requires_grad_(requires_grad=True)
-
-    update_average(networks["G_ema"], networks["G"], spec.batch_size, values.ema_half_life)
-    state.nimg += spec.batch_size
-    parts = {"loss_d": terms.pairing, "r1": terms.r1, "r2": terms.r2, "gap": terms.gap}
-    _add_stats(stats, {**parts, "loss_g": loss_g}, values)
-
-
-def _descend(optimizer: torch.optim.Adam, loss: Tensor, nimg: int, name: str) -> None:
-    require_finite(nimg, **{name: loss.item()})
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-
-
-def _add_stats(stats: Stats, parts: dict[str, Tensor], values: Values) -> None:
-    measured = {name: value.item() for name, value in parts.items()}
-    stats.add(**measured, lr=values.lr, gamma=values.gamma, augment=values.augment)
-
-
-def _real_batch(
-    session: Session, role: str, nimg: int, draws: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return (images [B, C, H, W] float32 in [-1, 1], classes [B] int64) of one step."""
-    spec, device = session.recipe.train, session.hardware.device
-    chosen = indices(spec.seed, role, nimg, spec.batch_size, len(session.data)).to(device)
-    images = session.room.from_uint8(session.pixels[chosen])
-    return (session.room.flip(images, draws) if spec.flip else images), session.classes[chosen]
-
-
-def _latent_batch(session: Session, role: str, nimg: int) -> Tensor:
-    spec = session.recipe.train
-    z = latents(spec.seed, "z", role, nimg, count=spec.batch_size, z_dim=session.z_dim)
-    return z.to(session.hardware.device)
-
-
-@torch.no_grad()
-def _picture(session: Session, state: State) -> None:
-    """Write what the average draws from fixed latents, a column a class: ticks compare."""
-    count = min(len(session.data.classes), 16)
-    c = torch.arange(count).repeat(4).to(session.hardware.device)
-    z = latents(session.recipe.train.seed, "picture", count=len(c), z_dim=session.z_dim)
-    images = state.networks["G_ema"](z.to(session.hardware.device), c)
-    sheet = session.room.grid(session.room.to_uint8(images), columns=count, scale=2)
-    with replacing(session.folder / f"samples-{state.nimg:09d}.png") as partial:
-        sheet.save(partial, "PNG")
-
-
-def _pack(layout: Layout, session: Session, state: State) -> Bundle:
-    recipe, data, start = session.recipe, session.data, session.start
-    before = start.card.total_kimg if start else 0.0
-    card = Card(
-        recipe=recipe.name,
-        preset=recipe.model.preset,
-        resolution=data.resolution,
-        channels=data.channels,
-        z_dim=session.z_dim,
-        classes=data.classes,
-        data_digest=data.digest,
-        start_digest=start.digest if start else None,
-        kimg=state.nimg / 1000,
-        total_kimg=before + state.nimg / 1000,
-        seed=recipe.train.seed,
-        precision=session.hardware.precision,
-        torch=torch.__version__,
-        train=recipe.train.model_dump(),
-    )
-    return pack(layout.bundle(recipe.name), state.networks["G_ema"], state.networks["D"], card)
+    def _save(self, save: Callable[[Path, State], object]) -> None:
+        """Save the state, with what the lookout knows."""
+        self.state.watch = self._lookout.record()
+        if self._session.team.leads:
+            require_space(self._session.folder, bytes_of(self.state))
+            save(self._session.folder, self.state)
+        self._session.team.wait()  # then each process may read what was saved

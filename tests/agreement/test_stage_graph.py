@@ -15,19 +15,23 @@ from ruamel.yaml import YAML
 from flows.versions import STAGES
 from gan.modality import Modality
 from gan.paths import Layout
-from gan.recipe import Recipe, Section
+from gan.recipe import Recipe
+from gan.sections import Section
 
 ROOT = Path(__file__).parents[2]
 KEY = "some-recipe"
 
-# Where each stage's work begins, and the packages whose modules are the stage's own.
+# Where each stage's work begins, and the modules and packages that are the stage's own.
 ENTRIES = {
-    "ingest": ("gan.image.sources", ("gan.image",)),
-    "validate": ("flows.expectations", ("flows", "gan.image")),
-    "prepare": ("gan.image.dataset", ("gan.image",)),
-    "extractor": ("gan.metrics.domain", ("gan.metrics",)),
-    "train": ("gan.training.loop", ("gan.training",)),
-    "evaluate": ("gan.metrics.report", ("gan.metrics",)),
+    "ingest": (("gan.image.sources",), ("gan.image",)),
+    "validate": (("flows.expectations",), ("flows", "gan.image")),
+    "prepare": (("gan.image.dataset",), ("gan.image",)),
+    "extractor": (("gan.metrics.domain",), ("gan.metrics",)),
+    "train": (
+        ("gan.training.loop", "gan.metrics.tracking"),  # `python -m gan train` joins them
+        ("gan.training", "gan.metrics", "gan.inference", "gan.split"),
+    ),
+    "evaluate": (("gan.metrics.report",), ("gan.metrics",)),
 }
 
 # Imported, but not what decides the stage's bytes; the reason is the point.
@@ -116,15 +120,15 @@ def _code_paths(stage: dict[str, Any]) -> list[Path]:
 
 
 def _own_modules(graph: grimp.ImportGraph, name: str) -> set[str]:
-    """Return the modules of a stage's own packages that its entry imports, however indirectly.
+    """Return the modules of a stage's own packages that its entries import, however indirectly.
 
     An exempt module is among them; what only that one imports is not.
     """
-    entry, packages = ENTRIES[name]
-    found, open_ends = {entry}, [entry]
+    entries, packages = ENTRIES[name]
+    found, open_ends = set(entries), list(entries)
     while open_ends:
         for module in graph.find_modules_directly_imported_by(open_ends.pop()):
-            is_own = any(module.startswith(f"{package}.") for package in packages)
+            is_own = any(f"{module}.".startswith(f"{package}.") for package in packages)
             if is_own and module not in found:
                 found.add(module)
                 open_ends += [] if (name, module) in EXEMPT else [module]
@@ -194,9 +198,9 @@ def test_a_stage_names_the_code_that_decides_its_bytes(graph: grimp.ImportGraph,
 def test_a_forgotten_module_would_be_found(graph: grimp.ImportGraph) -> None:
     """The test above can fail: without a code path, each stage's entry is missed."""
     for name, stage in _stages().items():
-        entry, _ = ENTRIES[name]
+        entries, _ = ENTRIES[name]
 
-        assert entry in _forgotten(graph, name, {**stage, "deps": []})
+        assert set(entries) <= _forgotten(graph, name, {**stage, "deps": []})
 
 
 def test_no_exemption_is_out_of_date(graph: grimp.ImportGraph) -> None:

@@ -16,7 +16,7 @@ from gan.image.dataset import prepare
 from gan.image.facts import FACTS, VERDICT, collect, write_facts
 from gan.image.glyphs import draw
 from gan.image.sources import ingest
-from gan.recipe import DataSpec
+from gan.sections import DataSpec
 from tests.benchmarks.figures import show
 
 PNGS, JPEGS = 3000, 400

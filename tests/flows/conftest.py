@@ -103,7 +103,7 @@ recipes:
       glyphs: {count: 240, seed: 1}
       contract: {min_images: 100, min_images_per_class: 5}
     model: {preset: tiny}
-    train: {kimg: 1, start: champion, seed: 1, batch_size: 32, device: cpu}
+    train: {budget: {kimg: 1}, start: champion, seed: 1, batch_size: 32, device: cpu}
     evaluate: {samples: 200}
     gate: {max_fd_share: 1.0, margin: 1.0}
     assets: {count: 8, size_px: 64}

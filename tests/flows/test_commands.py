@@ -27,7 +27,7 @@ Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 COMMANDS = (
     *("demo", "up", "down", "init", "recipes", "validate", "retrain", "evaluate", "promote"),
-    *("rollback", "generate", "status", "reconcile"),
+    *("rollback", "generate", "status", "reconcile", "summary"),
 )
 
 
@@ -269,7 +269,7 @@ def test_killed_retraining_is_finished_by_the_same_command(
     mill_environment: dict[str, str],
 ) -> None:
     """SIGKILL in the middle of training costs nothing: one run, one version, from where it was."""
-    _edit(mill_root, r"kimg: \d, (.*)seed: \d+, batch", r"kimg: 2, \1seed: 9, batch")
+    _edit(mill_root, r"kimg: \d}, (.*)seed: \d+, batch", r"kimg: 2}, \1seed: 9, batch")
     runs = Layout(mill_root).run("tiny")
     before = set(runs.iterdir())
     victim = subprocess.Popen(

@@ -22,7 +22,8 @@ from gan.errors import DamagedError
 from gan.image.facts import SCHEMA, read_facts
 from gan.image.sources import ingest
 from gan.paths import Layout
-from gan.recipe import ContractSpec, load_recipe
+from gan.recipe import load_recipe
+from gan.sections import ContractSpec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared/data"

