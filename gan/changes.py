@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gan.errors import GanmillError
+from gan.errors import GanmillError, UsageError
 
 
 def _operation(name: str, path: Path) -> None:
@@ -26,10 +26,15 @@ def explained(path: Path, done: str) -> Iterator[None]:
     """Turn an error of the machine into the one line that a user can act on.
 
     Raises:
-        GanmillError: `path` cannot be `done`, say "written".
+        UsageError: There is no permission for it.
+        GanmillError: `path` cannot be `done`, say "written", for another reason.
     """
     try:
         yield
+    except PermissionError as error:
+        raise UsageError(
+            f"{path}: cannot be {done}: no permission. Mend the owner or mode of its folder."
+        ) from error
     except OSError as error:
         message = f"{path}: cannot be {done} ({error.strerror or error}). Free the space or mend "
         raise GanmillError(message + "the folder's permissions, then run it again.") from error

@@ -73,7 +73,7 @@ class Stepper:
             penalty: On which pairs.
             augments: Whether augmentation is ever on.
             flips: Whether reals are mirrored at random.
-            parts: Micro-batches of a step; their mean is exact, no network here mixes images.
+            parts: Micro-batches of a step; their mean is exact unless a network mixes images.
         """
         self._networks, self._optimizers, self._room = networks, optimizers, room
         self._objective, self._team, self._penalty = objective, team, penalty

@@ -87,13 +87,14 @@ def calm(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Calm:
 def _killed_until_done(layout: Layout, calm: Calm, server: Server, moments: random.Random) -> int:
     """Start the training again and again, each time with a kill on the way; return the kills."""
     kills = 0
-    latest = calm.seconds / 2  # so that most trainings are killed more than once
-    while (
-        ended := server.run("training", layout.root, kill_after=moments.uniform(0, latest))
-    ).status:
+    while True:
+        # Up to half of its work, so that most trainings are killed more than once.
+        after = moments.uniform(0, calm.seconds / 2)
+        ended = server.run("training", layout.root, kill_after=after)
+        if ended.status == 0:
+            return kills
         assert ended.status == -signal.SIGKILL, _said(layout)
         kills += 1
-    return kills
 
 
 @pytest.mark.timeout(3600)
