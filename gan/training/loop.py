@@ -172,10 +172,19 @@ class Training:
                     raise PreemptedError(
                         f"{self._label}: stopped at {at} ({reason}); the same command resumes."
                     )
-        if self._is_impatient():
-            load_best(session.folder, self.state)
+        self._take_best()
         self._lookout.finish()
         return False
+
+    def _take_best(self) -> None:
+        """Go back to the average that measured best, where that was not the last one.
+
+        More images are no promise: above all what goes on from a champion may only lose.
+        """
+        best, nimg = self.state.best, self.state.nimg
+        if best and best["nimg"] != nimg and load_best(self._session.folder, self.state):
+            said = f"packing the average of {best['nimg'] / 1000:.1f} kimg, which measured best "
+            self._stats.event(nimg, "best", f"{said}(fd_domain {best['fd_domain']:.2f})")
 
     def _prepare(self) -> None:
         """Build what follows from the state: the step, the lookout, a roll-back's remedies."""

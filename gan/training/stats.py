@@ -15,6 +15,7 @@ from typing import Any
 from gan.durable import append_line, write_atomically
 
 STATS = "stats.jsonl"
+_CLOSING = {"best", "stop"}  # said again by each process that ends the training
 
 
 @dataclass
@@ -43,7 +44,9 @@ class Stats:
             return
         here = self.attempt, self.start_nimg
         kept = [
-            row for row in read_stats(self.path) if (row.get("attempt", 0), row["nimg"]) <= here
+            row
+            for row in read_stats(self.path)
+            if (row.get("attempt", 0), row["nimg"]) <= here and row.get("event") not in _CLOSING
         ]
         write_atomically(self.path, "".join(f"{json.dumps(row)}\n" for row in kept).encode())
 

@@ -150,6 +150,22 @@ def test_patience_ends_a_training_that_no_longer_improves(workspace: Workspace) 
     assert next(distances) == 1.0  # the fifth was never taken
 
 
+def test_what_measured_best_is_packed(workspace: Workspace) -> None:
+    """A training that went past its best packs that and says so; asked again, it does it again."""
+    layout = workspace(kimg=0.8)
+    distances = iter([9.0, 5.0, 3.0, *([4.0] * 7)])
+    bundle = _train(layout, measure=lambda _: {**HEALTHY, "fd_domain": next(distances)})
+
+    assert bundle.card.kimg == pytest.approx(0.24)
+    (said,) = _events(layout, "best")
+    assert said["message"] == (
+        "packing the average of 0.2 kimg, which measured best (fd_domain 3.00)"
+    )
+    shutil.rmtree(layout.bundle("tiny"))
+    assert _train(layout).digest == bundle.digest
+    assert len(_events(layout, "best")) == 1
+
+
 def test_gamma_is_chosen_from_the_data_and_told(workspace: Workspace) -> None:
     """`gamma: auto` looks at the first 100 steps; the choice is an event and is in the card."""
     layout = workspace(kimg=0.8, batch_size=4, gamma="auto")
