@@ -181,8 +181,9 @@ class Training:
 
         More images are no promise: above all what goes on from a champion may only lose.
         """
-        best, nimg = self.state.best, self.state.nimg
+        best, nimg, attempt = self.state.best, self.state.nimg, self.state.attempt
         if best and best["nimg"] != nimg and load_best(self._session.folder, self.state):
+            self.state.attempt = attempt
             said = f"packing the average of {best['nimg'] / 1000:.1f} kimg, which measured best "
             self._stats.event(nimg, "best", f"{said}(fd_domain {best['fd_domain']:.2f})")
 

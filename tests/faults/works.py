@@ -152,7 +152,7 @@ def _write_stats(folder: Path, nimg: int) -> None:
     folder.mkdir(exist_ok=True)
     stats = Stats(folder / STATS, "train tiny", nimg - 8, 0, 0.0)
     stats.event(nimg, "gamma", "gamma 1 chosen")
-    stats.event(nimg, "stop", "Given up")
+    stats.event(nimg, "skip", "1 of 8 steps skipped")
 
 
 def _go_on_with_stats(folder: Path) -> None:
@@ -162,7 +162,7 @@ def _go_on_with_stats(folder: Path) -> None:
 
 def _check_stats(folder: Path) -> None:
     found = [(row["nimg"], row["event"]) for row in read_stats(folder / STATS)]
-    wanted = [(8, "gamma"), (8, "stop"), (16, "gamma"), (16, "stop")]
+    wanted = [(8, "gamma"), (8, "skip"), (16, "gamma"), (16, "skip")]
     assert found == wanted[: max(2, len(found))]
 
 
