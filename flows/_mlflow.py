@@ -32,13 +32,13 @@ _SECTIONS = {
     "tuning": {"lr", "gamma", "augment", "boost", "attempt"},
     "measured": {
         "fd_domain", "diversity", "worst_diversity", "coverage", "worst_coverage",
-        "class_accuracy", "rank", "samples",
+        "class_accuracy", "rank",
     },
     "system": {
         "memory_mb", "processor_share", "gpu_memory_mb", "gpu_watts", "gpu_utilisation",
     },
 }  # fmt: skip
-_SKIPPED = {"nimg", "seconds", "eta_seconds", "share"}
+_SKIPPED = {"nimg", "seconds", "eta_seconds", "share", "samples"}
 _TRIES, _TRY_SECONDS = 2, 5.0
 _ENVIRONMENT = {
     **{name: value for name, value in QUIET.items() if name.startswith("MLFLOW_")},
