@@ -11,7 +11,7 @@ from gan.durable import read_json, write_json
 from gan.errors import DamagedError
 from gan.paths import Layout
 from gan.recipe import Recipe
-from gan.training.identity import run_folder, unfinished
+from gan.training.identity import is_stopped, run_folder
 
 
 def read_pin(layout: Layout, recipe: str) -> str | None:
@@ -50,7 +50,7 @@ def renew_pin(
     pinned = read_pin(layout, recipe.name)
     reasons = versions.changed(layout, "train", recipe.name)
     reasons = ["forced", *reasons] if force else reasons
-    if (begun := unfinished(layout, recipe)) and begun["folder"] == run_folder(layout, recipe):
+    if is_stopped(run_folder(layout, recipe)):
         return ["resumed", *reasons]  # from the start it had, whoever is champion meanwhile
     if not reasons or recipe.train.start == "scratch" or champion is None:
         return reasons

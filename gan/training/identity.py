@@ -80,9 +80,15 @@ def unfinished(layout: Layout, recipe: Recipe) -> dict[str, Any] | None:
     records = []
     for path in layout.run(recipe.name).glob(f"*/{RECORD}"):
         record = read_json(path)
-        if record["state"] == "begun" and any(path.parent.glob("checkpoint-*.ckpt")):
+        if record["state"] == "begun" and is_stopped(path.parent):
             records.append((path.stat().st_mtime_ns, {**record, "folder": path.parent}))
     return max(records, key=lambda each: each[0])[1] if records else None
+
+
+def is_stopped(folder: Path) -> bool:
+    """Return whether a training has something in `folder` to go on from, and has not ended."""
+    record = read_json(folder / RECORD) if (folder / RECORD).exists() else {"state": "ended"}
+    return record["state"] != "ended" and any(folder.glob("checkpoint-*.ckpt"))
 
 
 def begin(layout: Layout, recipe: Recipe) -> Path:

@@ -14,10 +14,9 @@ from torch import nn
 from flows import ledger
 from gan.assets.batch import mint
 from gan.assets.manifest import BATCH, Request, verify
-from gan.bundle import Bundle, Card, open_bundle, pack
+from gan.bundle import open_bundle
 from gan.durable import drop_partials
 from gan.errors import DamagedError
-from gan.modality import modality
 from gan.sections import AssetsSpec
 from gan.training.checkpoint import (
     State,
@@ -30,6 +29,7 @@ from gan.training.checkpoint import (
     save_healthy,
 )
 from gan.training.stats import STATS, Stats, read_stats
+from tests.gan.bundles import pack_untrained
 
 
 @dataclass(frozen=True)
@@ -104,35 +104,12 @@ def _require_as_saved(found: State) -> None:
     assert all(torch.equal(wanted[k], v) for k, v in found.networks["D"].state_dict().items())
 
 
-def _pack(folder: Path, seed: int) -> Bundle:
-    room = modality("image")
-    torch.manual_seed(seed)
-    shape = ("tiny", 16, 3, 2, torch.float32)
-    card = Card(
-        recipe="tiny",
-        preset="tiny",
-        resolution=16,
-        channels=3,
-        z_dim=room.z_dim("tiny"),
-        classes=["a", "b"],
-        data_digest="d" * 64,
-        start_digest=None,
-        kimg=1.0,
-        total_kimg=1.0,
-        seed=seed,
-        precision="float32",
-        torch=torch.__version__,
-        train={},
-    )
-    return pack(folder, room.build_generator(*shape), room.build_critic(*shape), card)
-
-
 def _begin_bundle(folder: Path) -> None:
-    _pack(folder, seed=1)
+    pack_untrained(folder, ["a", "b"], seed=1)
 
 
 def _pack_anew(folder: Path) -> None:
-    _pack(folder, seed=2)
+    pack_untrained(folder, ["a", "b"], seed=2)
 
 
 def _check_bundle(folder: Path) -> None:
@@ -167,7 +144,7 @@ def _check_stats(folder: Path) -> None:
 
 
 def _begin_batch(folder: Path) -> None:
-    _pack(folder / "bundle", seed=1)
+    pack_untrained(folder / "bundle", ["a", "b"], seed=1)
     (folder / "batches").mkdir()
 
 

@@ -268,7 +268,11 @@ def test_killed_retraining_is_finished_by_the_same_command(
     mill_settings: Settings,
     mill_environment: dict[str, str],
 ) -> None:
-    """SIGKILL in the middle of training costs nothing: one run, one version, from where it was."""
+    """SIGKILL in the middle of training costs nothing: one run, one version, from where it was.
+
+    Meanwhile other parameters are refused by name; `--fresh` trains with them, and the killed
+    training still goes on once its own are back.
+    """
     _edit(mill_root, r"kimg: \d}, (.*)seed: \d+, batch", r"kimg: 2}, \1seed: 9, batch")
     runs = Layout(mill_root).run("tiny")
     before = set(runs.iterdir())
@@ -289,6 +293,14 @@ def test_killed_retraining_is_finished_by_the_same_command(
     victim.wait()
     psutil.wait_procs(children, timeout=30)
     (folder,) = set(runs.iterdir()) - before
+
+    _edit(mill_root, r"start: champion, seed: 9", "start: champion, lr: 0.001, seed: 9")
+    refused = ganmill("retrain", "tiny")
+    _is_clear(refused, 2, "train.lr was 0.002, is 0.001", "ganmill retrain tiny --fresh")
+    anew = ganmill("retrain", "tiny", "--fresh")
+    assert anew.returncode in {0, 4}, anew.stderr
+    assert f"is left in runs/tiny/{folder.name}" in anew.stderr
+    _edit(mill_root, r"lr: 0.001, ", "")
 
     again = ganmill("retrain", "tiny")
     assert again.returncode in {0, 4}, again.stderr

@@ -4,35 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from gan.bundle import Bundle, Card, pack
-from gan.modality import modality
+from gan.bundle import Bundle
+from tests.gan.bundles import pack_untrained
 
 CLASSES = ["cats", "hearts & co", "stars"]
 
 
 def _pack(folder: Path, seed: int, classes: list[str] = CLASSES, channels: int = 3) -> Bundle:
-    room = modality("image")
-    torch.manual_seed(seed)
-    shape = ("tiny", 16, channels, len(classes), torch.float32)
-    card = Card(
-        recipe="stickers",
-        preset="tiny",
-        resolution=16,
-        channels=channels,
-        z_dim=room.z_dim("tiny"),
-        classes=classes,
-        data_digest="d" * 64,
-        start_digest=None,
-        kimg=0.0,
-        total_kimg=0.0,
-        seed=seed,
-        precision="float32",
-        torch=torch.__version__,
-        train={},
-    )
-    return pack(folder, room.build_generator(*shape), room.build_critic(*shape), card)
+    return pack_untrained(folder, classes, seed=seed, channels=channels, recipe="stickers")
 
 
 @pytest.fixture(scope="session")

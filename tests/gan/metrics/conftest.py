@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from gan.bundle import Bundle, Card, pack
+from gan.bundle import Bundle
 from gan.image.dataset import Dataset
 from gan.metrics.domain import train_extractor
 from gan.metrics.extractors import Extractor, load_extractor
-from gan.modality import modality
+from tests.gan.bundles import pack_untrained
 
 CLASSES = ["bars", "checks", "dots"]
 SIDE_PX = 16
@@ -33,26 +32,15 @@ def _draw(count: int, classes: list[str], channels: int = 3, seed: int = 0) -> D
 
 def _pack(folder: Path, data: Dataset, seed: int) -> Bundle:
     """Return a packed bundle of untrained networks that fits a data set."""
-    room = modality("image")
-    torch.manual_seed(seed)
-    shape = ("tiny", data.resolution, data.channels, len(data.classes), torch.float32)
-    card = Card(
-        recipe="patterns",
-        preset="tiny",
+    return pack_untrained(
+        folder,
+        data.classes,
+        seed=seed,
         resolution=data.resolution,
         channels=data.channels,
-        z_dim=room.z_dim("tiny"),
-        classes=data.classes,
+        recipe="patterns",
         data_digest=data.digest,
-        start_digest=None,
-        kimg=0.0,
-        total_kimg=0.0,
-        seed=seed,
-        precision="float32",
-        torch=torch.__version__,
-        train={},
     )
-    return pack(folder, room.build_generator(*shape), room.build_critic(*shape), card)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,15 @@ from gan.durable import read_json, write_json
 from gan.errors import DamagedError, RecipeError
 from gan.paths import Layout
 from gan.recipe import Recipe, load_recipe
-from gan.training.identity import begin, end, run_folder, set_aside, start_digest, unfinished
+from gan.training.identity import (
+    begin,
+    end,
+    is_stopped,
+    run_folder,
+    set_aside,
+    start_digest,
+    unfinished,
+)
 
 DIGEST = "ab" * 32
 
@@ -158,5 +166,6 @@ def test_put_back_it_resumes(workspace: Callable[..., Layout]) -> None:
     other = load_recipe(workspace("a", seed=5).params, "tiny")
     set_aside(layout, other)
 
+    assert is_stopped(folder)
     assert begin(layout, load_recipe(workspace("a").params, "tiny")) == folder
     assert unfinished(layout, recipe) is not None
