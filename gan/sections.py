@@ -41,6 +41,7 @@ class DataSpec(Section):
     licence: str = Field(default="unknown", min_length=1)
     resolution: Resolution = 32
     channels: Literal[1, 3, 4] = 3  # grey, RGB, RGBA
+    # What transparent images are laid on; with 4 channels only where figures need a flat image.
     background: str = Field(default="#ffffff", pattern=r"^#[0-9a-fA-F]{6}$")
     fit: Literal["crop", "pad"] = "crop"
     resize: Literal["lanczos", "nearest"] = "lanczos"

@@ -51,7 +51,7 @@ class State:
         seconds: Time spent training so far, over all resumed parts.
         attempt: Roll-backs so far.
         gamma: The penalty's weight that was chosen where the recipe says `auto`.
-        boost: What roll-backs added to the augmentation's strength.
+        boost: What the critic's overfitting adds to the augmentation's probability.
         watch: The guards' record, plain JSON.
         best: {} or the lowest tracked distance: `fd_domain`, its `nimg`, and `stale`, the
             measurements since.

@@ -139,6 +139,9 @@ class Training:
                 print(f"{self._label}: resuming at {state.nimg / 1000:.1f} kimg", file=sys.stderr)
             elif self._fit.device != "cpu" or self._fit.parts > 1:
                 self._stats.event(0, "fit", self._fit.said)
+            if not state.nimg and state.gamma is not None:
+                said = f"gamma {state.gamma:.3g}, as the training that this one starts from"
+                self._stats.event(0, "gamma", said, gamma=state.gamma)
             require_space(session.folder, 3 * bytes_of(state))
         self._prepare()
 
@@ -158,6 +161,7 @@ class Training:
                 look = self._lookout.look(before, self._values(), over=over)
                 if look.alarm is not None:
                     if not self._answer(look.alarm):
+                        self._lookout.finish()
                         return True
                     over = False
                     continue
@@ -259,7 +263,7 @@ class Training:
         if self.state.attempt >= limit:
             settle_for_best(self._session, self.state, said)
             kimg = self.state.nimg / 1000
-            said += f" Given up: the best healthy weights, of {kimg:.1f} kimg, are degraded"
+            said += f" Given up: the best healthy weights, of {kimg:.1f} kimg, packed as degraded"
             self._stats.event(nimg, "stop", said, guard=alarm.guard)
             return False
         seconds = self._stats.seconds

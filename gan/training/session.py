@@ -126,6 +126,7 @@ def fresh_state(session: Session, attempt: int = 0) -> State:
         networks={"G": generator, "D": critic, "G_ema": average},
         optimizers={"G": _adam(session, generator), "D": _adam(session, critic)},
         attempt=attempt,
+        gamma=_inherited_gamma(session),
     )
 
 
@@ -184,6 +185,20 @@ def pack_bundle(session: Session, state: State, *, degraded: bool) -> Bundle:
     )
     folder = session.layout.bundle(recipe.name)
     return pack(folder, state.networks["G_ema"], state.networks["D"], card)
+
+
+def _inherited_gamma(session: Session) -> float | None:
+    """Return the gamma that `auto` goes on with: that of the bundle that training starts from.
+
+    Chosen anew each time, it would follow the gradients that the last choice led to: weaker
+    penalties, steeper critics, a smaller choice, night after night.
+    """
+    if session.start is None or session.recipe.train.gamma != "auto":
+        return None
+    card = session.start.card
+    given = card.train.get("gamma")
+    found = given if isinstance(given, int | float) else card.gamma
+    return found or None  # a start without a penalty has none to hand on
 
 
 def _adam(session: Session, network: nn.Module) -> torch.optim.Adam:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.bundle import Bundle
+from gan.bundle import Bundle, pack
 from gan.errors import DivergedError
 from gan.paths import Layout
 from gan.recipe import load_recipe
@@ -122,7 +122,8 @@ def test_a_collapse_that_stays_ends_as_degraded(workspace: Workspace) -> None:
 
     assert len(_events(layout, "rollback")) == 1
     (stop,) = _events(layout, "stop")
-    assert "packed as degraded" in stop["message"] or "are degraded" in stop["message"]
+    assert stop["message"].endswith("packed as degraded")
+    assert (_folder(layout) / "training.gif").exists()
     assert bundle.card.status == "degraded"
     assert bundle.card.kimg < 3.2
 
@@ -177,6 +178,31 @@ def test_gamma_is_chosen_from_the_data_and_told(workspace: Workspace) -> None:
     assert "chosen from the data" in chosen["message"]
     assert bundle.card.gamma == chosen["gamma"]
     assert 1e-3 <= chosen["gamma"] <= 200
+
+
+@pytest.mark.parametrize(
+    ("chosen", "train", "wanted"), [(0.5, {"gamma": "auto"}, 0.5), (None, {"gamma": 3.0}, 3.0)]
+)
+def test_gamma_is_handed_on(
+    workspace: Workspace,
+    pack_bundle: Callable[..., Bundle],
+    chosen: float | None,
+    train: dict[str, Any],
+    wanted: float,
+) -> None:
+    """From a champion, `gamma: auto` goes on with the champion's: no choice drifts over nights."""
+    layout = workspace()
+    made = pack_bundle(layout.root / "champion")
+    of_champion = {"classes": ["dark", "light"], "gamma": chosen, "train": train}
+    card = made.card.model_copy(update=of_champion)
+    champion = pack(made.folder, made.generator(), made.critic(), card)
+    shutil.copytree(champion.folder, layout.bundle_store / champion.digest)
+    layout = workspace(pin=champion.digest, kimg=0.048, gamma="auto")
+    bundle = _train(layout)
+
+    (told,) = _events(layout, "gamma")
+    assert (told["nimg"], told["gamma"], bundle.card.gamma) == (0, wanted, wanted)
+    assert read_stats(_folder(layout) / STATS)[-1]["gamma"] == pytest.approx(wanted / 10)
 
 
 def test_minutes_end_a_training_too(workspace: Workspace) -> None:
