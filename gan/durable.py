@@ -185,20 +185,6 @@ def read_failure(path: Path) -> GanmillError | None:
     return cast("GanmillError", failure)
 
 
-def read_verified(path: Path, digest: str) -> bytes:
-    """Return the bytes of `path`, which must have this SHA-256.
-
-    Raises:
-        DamagedError: The file is missing or its bytes differ.
-    """
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"{path}: cannot be read ({error.strerror}). Fetch it again.") from error
-    _require_digest(path, hashlib.sha256(payload).hexdigest(), digest)
-    return payload
-
-
 def _require_digest(path: Path, found: str, wanted: str) -> None:
     if found != wanted:
         message = f"{path}: SHA-256 is {found[:12]}..., expected {wanted[:12]}..."

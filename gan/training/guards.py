@@ -1,12 +1,9 @@
-"""What stops a training that nobody watches: a request, a dead parent, a value gone wrong."""
+"""What stops a training from outside: a request, or the death of the process that started it."""
 
-import math
 import os
 import signal
 from types import FrameType, TracebackType
 from typing import Self
-
-from gan.errors import DivergedError
 
 
 class StopRequest:
@@ -48,17 +45,3 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signal = number
-
-
-def require_finite(nimg: int, **losses: float) -> None:
-    """Stop before an optimizer uses a loss that is not finite.
-
-    Raises:
-        DivergedError: Naming the loss; the last checkpoint is from before it.
-    """
-    for name, value in losses.items():
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"training: {name} became {value} at {nimg / 1000:.1f} kimg. "
-                "Lower train.lr or raise train.gamma in params.yaml."
-            )

@@ -18,7 +18,6 @@ from gan.durable import (
     read_failure,
     read_json,
     read_sealed,
-    read_verified,
     record_failure,
     remove,
     remove_folder,
@@ -186,20 +185,6 @@ def test_sigkill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     write_sums(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [SUMS, "file"]  # noqa: PTH208  # names alone
     verify_sums(tmp_path)  # ... so the next writer of the folder does
-
-
-def test_only_the_right_bytes_are_read(tmp_path: Path) -> None:
-    """A file is returned when its SHA-256 is the expected one, and refused otherwise."""
-    path = tmp_path / "file"
-    digest = write_atomically(path, b"bytes")
-
-    assert read_verified(path, digest) == b"bytes"
-    path.write_bytes(b"bytez")
-    with pytest.raises(DamagedError, match=f"expected {digest[:12]}"):
-        read_verified(path, digest)
-    path.unlink()
-    with pytest.raises(DamagedError, match="cannot be read"):
-        read_verified(path, digest)
 
 
 def test_json_goes_round_and_holds_no_nan(tmp_path: Path) -> None:
