@@ -11,7 +11,8 @@ demo: .venv/runs  ## install, then run the stickers recipe from end to end
 	$(BIN)/ganmill demo
 
 test: .venv/develops  ## install, then run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu and not faults"
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
+	  -m "not slow and not gpu and not faults"
 
 check: .venv/develops  ## lint, types, import contracts
 	$(BIN)/ruff check .
