@@ -1,0 +1,181 @@
+"""How a model fares class by class, so that one lost class is not averaged away.
+
+A class counts where it has 25 real and 25 generated images among those measured and its real
+images differ: with fewer, one class in many is low by chance alone. Where no class has as many,
+all images together are taken for one class.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan.metrics.frechet import frechet_distance
+from gan.metrics.intervals import Measured
+from gan.metrics.moments import Features, moments_of
+from gan.metrics.neighbours import coverage, diversity, neighbourhood, spread
+
+_ENOUGH = 25
+_FULL_ABOVE_DIMS = 512  # there a distance takes seconds, and without full rank says next to nothing
+
+Ordinals = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A class, or all images where no class has enough.
+
+    Attributes:
+        number: The class, or None for all images.
+        reals: Features of its real images, [n, D].
+        fakes: Which generated images are of it, [m].
+        spread: Mean distance between two of its reals, above 0.
+    """
+
+    number: int | None
+    reals: Features
+    fakes: Ordinals
+    spread: float
+
+    def diversity(self, fakes: Features) -> float:
+        """Return the spread of the group's fakes over that of its reals, from 0 up."""
+        return spread(fakes[self.fakes]) / self.spread
+
+    def coverage(self, fakes: Features) -> float:
+        """Return the coverage of the group's reals by as many of its fakes, 0..1."""
+        return coverage(*self._as_many(fakes))
+
+    def measured_diversity(self, fakes: Features) -> Measured:
+        """Return `diversity`, with the influence of each of the group's fakes."""
+        return diversity(self.reals, fakes[self.fakes])
+
+    def measured_coverage(self, fakes: Features) -> Measured:
+        """Return `coverage`, with the influence of each of the group's reals."""
+        return neighbourhood(*self._as_many(fakes)).coverage
+
+    def _as_many(self, fakes: Features) -> tuple[Features, Features]:
+        count = min(len(self.reals), len(self.fakes))
+        reals = self.reals[evenly(len(self.reals), count)]
+        return reals, fakes[self.fakes[evenly(len(self.fakes), count)]]
+
+
+def groups(reals: Features, labels: Ordinals, asked: Ordinals, *, most: int) -> list[Group]:
+    """Return the classes with enough images, in their order; or one group of all images.
+
+    Args:
+        reals: Features of the real images, [N, D].
+        labels: The class of each, [N].
+        asked: The class of each generated image, [M].
+        most: Images of a group on each side; distances between them grow with its square.
+
+    Returns:
+        At least one group, unless all real images are alike.
+    """
+    members = {
+        number: (np.flatnonzero(labels == number), np.flatnonzero(asked == number))
+        for number in np.unique(labels).tolist()
+    }
+    enough = {n: both for n, both in members.items() if min(map(len, both)) >= _ENOUGH}
+    classes = [_group(number, reals, *both, most) for number, both in enough.items()]
+    usable = [group for group in classes if group.spread > 0]
+    if usable:
+        return usable
+    whole = _group(None, reals, np.arange(len(reals)), np.arange(len(asked)), most)
+    return [whole] if whole.spread > 0 else []
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How a model fares in one class; None is what there were too few images for.
+
+    Attributes:
+        count: Generated images.
+        reals: Real images.
+        distance: Frechet distance, from 0 up.
+        is_low_rank: Whether that distance rests on covariances of deficient rank.
+        coverage: Of its real images by as many generated ones, 0..1.
+        diversity: Distance between its generated images over that of its real ones, from 0 up.
+        accuracy: Share that the extractor takes for this class, 0..1.
+    """
+
+    count: int
+    reals: int
+    distance: float | None
+    is_low_rank: bool
+    coverage: Measured | None
+    diversity: Measured | None
+    accuracy: float | None
+
+
+def class_scores(
+    reals: Features,
+    labels: Ordinals,
+    fakes: Features,
+    asked: Ordinals,
+    right: NDArray[np.bool_] | None,
+    near: Mapping[int | None, tuple[Measured, Measured]],
+) -> dict[int, ClassScore]:
+    """Return the scores of each class of the data that was asked for.
+
+    Args:
+        reals: Features of the real images, [N, D].
+        labels: The class of each, [N].
+        fakes: Features of the generated ones, [M, D].
+        asked: The class that each was asked for, [M].
+        right: Whether the extractor takes it for that class, [M]; None where it cannot tell.
+        near: Coverage and diversity of the classes with enough images for them.
+
+    Raises:
+        DivergedError: A feature is not finite.
+    """
+    found = {}
+    for number in np.unique(asked).tolist():
+        mine, its = asked == number, labels == number
+        coverage_of, diversity_of = near.get(number, (None, None))
+        distance, low_rank = _distance(reals[its], fakes[mine])
+        found[number] = ClassScore(
+            count=int(mine.sum()),
+            reals=int(its.sum()),
+            distance=distance,
+            is_low_rank=low_rank,
+            coverage=coverage_of,
+            diversity=diversity_of,
+            accuracy=None if right is None else float(right[mine].mean()),
+        )
+    return found
+
+
+def _distance(reals: Features, fakes: Features) -> tuple[float | None, bool]:
+    """Return the Frechet distance of a class, and whether a covariance is of deficient rank."""
+    if min(len(reals), len(fakes)) < 2:
+        return None, True
+    one, other = moments_of(reals), moments_of(fakes)
+    low_rank = one.is_low_rank or other.is_low_rank
+    if low_rank and one.dims > _FULL_ABOVE_DIMS:
+        return None, True
+    return frechet_distance(one, other), low_rank
+
+
+def mean_of(parts: list[Measured]) -> Measured:
+    """Return the mean of what was measured on sets apart; its influences are theirs in order."""
+    total = sum(len(part.influence) for part in parts)
+    shares = [part.influence * (total / len(part.influence) / len(parts)) for part in parts]
+    return Measured(
+        float(np.mean([part.value for part in parts])),
+        np.concatenate(shares),
+        sum(part.extra_variance for part in parts) / len(parts) ** 2,
+    )
+
+
+def evenly(length: int, count: int) -> Ordinals:
+    """Return `count` places from 0 to `length` - 1, evenly spread and rising, [count]."""
+    return np.arange(count, dtype=np.int64) * length // count
+
+
+def _group(
+    number: int | None, reals: Features, places: Ordinals, fakes: Ordinals, most: int
+) -> Group:
+    chosen = reals[places[evenly(len(places), min(most, len(places)))]]
+    asked = fakes[evenly(len(fakes), min(most, len(fakes)))]
+    return Group(number, chosen, asked, spread(chosen) if len(chosen) > 1 else 0.0)
