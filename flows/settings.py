@@ -4,12 +4,14 @@ GANMILL_PREFECT_PORT   port of the local Prefect server   (4200)
 GANMILL_MLFLOW_PORT    port of the local MLflow server    (5000)
 PREFECT_API_URL        use this Prefect server, not the local one
 MLFLOW_TRACKING_URI    use this MLflow server, not the local one
+
+GANMILL_INCEPTION_WEIGHTS    path or address of the FID network's file, for `ganmill extractor add`
 """
 
 import os
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gan.errors import UsageError
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         default=None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI")
     )
+    inception_weights: SecretStr | None = None  # an address may hold a password
 
     @property
     def prefect_url(self) -> str:

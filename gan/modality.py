@@ -5,6 +5,7 @@ more room and one more line in `_ROOMS`.
 """
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -63,6 +64,22 @@ class Modality(Protocol):
 
     def build_features(self, channels: int, resolution: int, num_classes: int) -> nn.Module:
         """Return the metric's network: items -> (features [N, d], logits [N, num_classes])."""
+
+    def build_inception(self, state: Mapping[str, Tensor], precision: torch.dtype) -> nn.Module:
+        """Return the FID's network: items uint8 [N, 3, H, W] -> features [N, 2048] float32.
+
+        Raises:
+            ValueError: A weight is missing or misshapen.
+        """
+
+    def build_backbone(
+        self, name: str, state: Mapping[str, Tensor], precision: torch.dtype
+    ) -> nn.Module:
+        """Return a named network: items uint8 [N, 3, H, W] -> features [N, d] float32.
+
+        Raises:
+            ValueError: There is no such network, or a weight is missing or misshapen.
+        """
 
     def z_dim(self, preset: str) -> int:
         """Size of a preset's latent."""

@@ -6,10 +6,14 @@ gan/shipped/<recipe>/                a bundle shipped with the code, in git
 data/<recipe>/raw/                   ingest: shard-00000.tar ... and index.parquet
 data/<recipe>/facts/                 validate: facts.parquet, verdict.json
 data/<recipe>/train/                 prepare: images.npy, labels.npy, meta.json
+data/<recipe>/kind.json              prepare: channels and resolution, all an extractor has to fit
 models/<recipe>/extractor/           extractor: the metric's feature network
 models/<recipe>/bundle/              train: generator, critic, card
+models/<recipe>/history.json         train: what was measured on the way
 reports/<recipe>/data/               validate: the readable report (Data Docs)
 reports/<recipe>/evaluation/         evaluate: metrics.json and pictures
+reports/<recipe>/compare/            pages of two models side by side
+reports/<recipe>/calibration/        what can be told apart at the recipe's number of samples
 runs/<recipe>/                       checkpoints and stats.jsonl, outside DVC
 assets/<recipe>/<batch>/             minted assets with their manifest
 .ganmill/                            servers, databases, locks, logs, stores, the ledger
@@ -41,9 +45,22 @@ class Layout:
         return self.state / "bundles"
 
     @property
+    def features(self) -> Path:
+        """Features of real and generated images, by digest; nothing is lost with them but time."""
+        return self.state / "features"
+
+    @property
     def ledger(self) -> Path:
         """The append-only record of promotions."""
         return self.state / "ledger.jsonl"
+
+    def extractor_store(self, name: str) -> Path:
+        """A feature network that `ganmill extractor add` converted, for any recipe to pin."""
+        return self.state / "extractors" / name
+
+    def renewal(self, recipe: str) -> Path:
+        """What a renewal of the extractor replaces, until the champion is measured again."""
+        return self.state / "renewals" / f"{recipe}.json"
 
     def lock(self, name: str) -> Path:
         """The lock file of one kind of work, say `train-stickers`."""
@@ -77,13 +94,21 @@ class Layout:
         """What training reads."""
         return self.root / "data" / recipe / "train"
 
+    def kind(self, recipe: str) -> Path:
+        """Which images the prepared ones are, whatever their number and classes."""
+        return self.root / "data" / recipe / "kind.json"
+
     def extractor(self, recipe: str) -> Path:
-        """The feature network of the Frechet distance."""
+        """The feature network of the Frechet distance, pinned."""
         return self.root / "models" / recipe / "extractor"
 
     def bundle(self, recipe: str) -> Path:
         """The trained model: weights, card, digests."""
         return self.root / "models" / recipe / "bundle"
+
+    def history(self, recipe: str) -> Path:
+        """What was measured along the training of that bundle."""
+        return self.root / "models" / recipe / "history.json"
 
     def data_report(self, recipe: str) -> Path:
         """The readable report of the data contract (Data Docs)."""
@@ -96,6 +121,14 @@ class Layout:
     def version_report(self, recipe: str, digest: str) -> Path:
         """Metrics and pictures of another bundle than the trained one, measured on these data."""
         return self.root / "reports" / recipe / "versions" / digest[:12]
+
+    def comparison(self, recipe: str) -> Path:
+        """Pages of `ganmill compare`."""
+        return self.root / "reports" / recipe / "compare"
+
+    def calibration(self, recipe: str) -> Path:
+        """What the chosen number of samples can tell apart."""
+        return self.root / "reports" / recipe / "calibration"
 
     def gate(self, recipe: str) -> Path:
         """Evidence of gate decisions: `<candidate digest>.json`."""

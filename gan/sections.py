@@ -1,5 +1,6 @@
 """The sections of a recipe: frozen, strict, defaults that were measured. No file is read here."""
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -140,12 +141,35 @@ NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class EvaluateSpec(Section):
-    """How the model is measured."""
+# Feature networks: ours, the FID's, and those of torchvision that `gan.image.networks` can build.
+EXTRACTORS = (
+    "domain", "inception",
+    "convnext_base", "convnext_large", "convnext_small", "convnext_tiny", "densenet121",
+    "efficientnet_b0", "efficientnet_v2_s", "mobilenet_v3_large", "mobilenet_v3_small",
+    "resnet18", "resnet34", "resnet50", "resnet101", "swin_b", "swin_t", "vit_b_16", "vit_l_16",
+    "wide_resnet50_2",
+)  # fmt: skip
 
-    extractor: Literal["domain"] = "domain"
+
+class EvaluateSpec(Section):
+    """How the model is measured.
+
+    `extractor` says which network a first run pins; a later change of it takes effect by
+    `ganmill extractor renew`.
+    """
+
+    extractor: str = "domain"
     samples: int = Field(default=5000, ge=200, le=1_000_000)
     seed: int = Field(default=7, ge=0)
+
+    @field_validator("extractor")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in EXTRACTORS:
+            near = difflib.get_close_matches(value, EXTRACTORS, n=1, cutoff=0.5)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"one of {', '.join(EXTRACTORS)}{meant}")
+        return value
 
 
 class GateSpec(Section):

@@ -2,6 +2,9 @@
 
     images.npy  uint8 [N, C, H, W]     labels.npy  int64 [N]     meta.json     SHA256SUMS
 
+Beside the folder lies `kind.json`, {channels, resolution}: what stays the same while images come
+and go, and all that a pinned extractor has to fit.
+
 Accepted images alone, in key order, flattened, squared and resized once. With 4 channels nothing is
 flattened: they are red, green and blue, each times alpha, and alpha, so 0 in all is transparent.
 """
@@ -26,7 +29,7 @@ from gan.image.shards import Place, Shards, places, read_index
 from gan.image.workers import chunk_bounds, default_workers, map_chunks
 from gan.sections import DataSpec
 
-IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
+IMAGES, LABELS, META, KIND = "images.npy", "labels.npy", "meta.json", "kind.json"
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
 
 
@@ -100,7 +103,7 @@ def prepare(
         raw: Shards and index of `ingest`.
         facts: Folder of `validate` with facts and verdict.
         spec: The recipe's data section.
-        destination: The folder to fill; an older set in it is replaced.
+        destination: The folder to fill; an older set in it is replaced. `kind.json` goes beside it.
         workers: Processes; None takes every processor.
 
     Raises:
@@ -135,6 +138,8 @@ def prepare(
         digest=_digest([images_sha256, labels_sha256, classes]),
     )
     write_json(destination / META, asdict(meta))
+    kind = {"channels": spec.channels, "resolution": spec.resolution}
+    write_json(destination.with_name(KIND), kind)
     write_sums(destination)
     return meta
 

@@ -3,7 +3,9 @@
 With one class it learns to tell by which quarter turn an image was rotated (Gidaris 2018). Labels
 ignore colour and style, and a network that learns them alone would not notice a model that lost
 its colours; so it also has to tell a 4x4 thumbnail of the image from the same features.
-The tenth that is held out is drawn by seed; the accuracy on it goes into the card.
+It never sees what a training does not see (`gan.split`): there its accuracy, which goes into the
+card, is tested, and there a generator's copies of training images show. Where that is nothing, a
+random tenth is held out.
 """
 
 from collections.abc import Iterator
@@ -14,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from gan.durable import SUMS, write_atomically, write_json, write_sums
 from gan.errors import DivergedError, SourceError
 from gan.hardware import has_fast_bf16
-from gan.metrics.extractors import CARD, WEIGHTS, ExtractorCard
+from gan.metrics.cards import DomainCard
+from gan.metrics.extractors import write_extractor
 from gan.modality import Items, modality
 from gan.progress import Pace, Say, say
 from gan.seeding import generator_at, seed_at
+from gan.split import split
 
 _BATCH = 128
 _LR = 1e-2
@@ -105,7 +107,7 @@ def train_extractor(
     Args:
         data: Images uint8 [N, C, H, W] with their labels and classes.
         destination: The folder to write: weights, card, SHA256SUMS last.
-        seed: Of the weights, the held-out tenth, the order and the shifts.
+        seed: Of the weights, a held-out tenth, the order and the shifts.
         progress: Where the lines of progress go.
         images_shown: The length of the training; by default 16 times N, within limits.
 
@@ -118,8 +120,7 @@ def train_extractor(
     lesson = _Lesson(data, turns=len(data.classes) < 2)
     shown = images_shown or min(max(_SHOWN_EACH * len(data), _SHOWN_AT_LEAST), _SHOWN_AT_MOST)
     shown = max(_BATCH, shown // _BATCH * _BATCH)
-    order = np.random.default_rng(seed_at(seed, "extractor", "split")).permutation(len(data))
-    held_out, learnt = order[: len(data) // 10], order[len(data) // 10 :]
+    learnt, held_out = _parts(data, seed)
     precision = torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32
     with _reproducible(seed):
         network = modality("image").build_features(
@@ -127,9 +128,9 @@ def train_extractor(
         )
         network = network.to(memory_format=torch.channels_last)
         _learn(network, lesson, _Course(learnt, shown, seed, precision), progress)
-        accuracy = _accuracy(network, lesson, np.sort(held_out), seed)
+        accuracy = _accuracy(network, lesson, held_out, seed)
     progress(f"extractor: {accuracy:.1%} right on {len(held_out):,} images held out")
-    card = ExtractorCard(
+    card = DomainCard(
         task="rotation" if lesson.turns else "classes",
         classes=list(data.classes),
         resolution=data.resolution,
@@ -143,7 +144,17 @@ def train_extractor(
         precision=str(precision).removeprefix("torch."),
         torch=torch.__version__,
     )
-    return _write(destination, network, card)
+    return write_extractor(destination, network.state_dict(), card)
+
+
+def _parts(data: Items, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ordinals of the images to learn from and of those to be tested on, in rising order."""
+    learnt, held_out = split(len(data), data.digest)
+    if len(held_out):
+        return learnt, held_out
+    order = np.random.default_rng(seed_at(seed, "extractor", "split")).permutation(len(data))
+    tenth = len(data) // 10
+    return np.sort(order[tenth:]), np.sort(order[:tenth])
 
 
 def _learn(network: nn.Module, lesson: _Lesson, course: _Course, progress: Say) -> None:
@@ -204,16 +215,6 @@ def _dims(network: nn.Module, data: Items) -> int:
     """Return D, by asking the network."""
     features, _ = network(torch.zeros(1, data.channels, data.resolution, data.resolution))
     return int(features.shape[1])
-
-
-def _write(destination: Path, network: nn.Module, card: ExtractorCard) -> str:
-    """Write the folder, its list of digests last; return that list's digest."""
-    destination.mkdir(parents=True, exist_ok=True)
-    (destination / SUMS).unlink(missing_ok=True)  # until it is back the folder is incomplete
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    write_atomically(destination / WEIGHTS, save(state))
-    write_json(destination / CARD, card.model_dump())
-    return write_sums(destination)
 
 
 @contextmanager
