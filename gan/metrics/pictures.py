@@ -1,122 +1,284 @@
-"""Real beside generated, for people: `grid.png` by class and `samples.png` of fixed latents."""
+"""What people look at: real over generated, fixed latents by class, likely copies, two models.
 
-import io
+    grid.png          a few real images of each class over as many generated ones
+    samples.png       the same 12 latents for every class: a row is a class, a column a latent
+    pairs.png         the most copied fakes, each beside its nearest real images
+    side_by_side.png  two models, given the same latents and classes
+
+Equal arguments give equal bytes on the same Pillow: no file holds a date. The latents are the same
+for every version of a model, so that two versions can be laid side by side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from gan.bundle import Bundle, latents
-from gan.durable import write_atomically
-from gan.image.encode import enlarge
-from gan.modality import Items, modality
-
-GRID, SAMPLES = "grid.png", "samples.png"
-_SEED = (
-    1  # the same latents for every version of a model, so that versions can be laid side by side
+from gan.inference import generate
+from gan.metrics.sheet import (
+    GAP_PX,
+    GENERATED,
+    INK,
+    LARGE_PX,
+    LINE_PX,
+    MARGIN_PX,
+    REAL,
+    WARNING,
+    Block,
+    Images,
+    Row,
+    font,
+    headed,
+    number,
+    readable,
+    sheet,
+    tile,
+    write_png,
 )
-_SAMPLES, _SAMPLE_COLUMNS = 96, 12
+from gan.modality import modality
+
+GRID, SAMPLES, PAIRS, SIDE_BY_SIDE = "grid.png", "samples.png", "pairs.png", "side_by_side.png"
+LATENTS = 12
+PAIRS_AT_MOST = 24
+_SEED = 1
 _CLASSES_SHOWN = 24
-_PAIR_PX, _SAMPLE_PX = 64, 96  # images are enlarged to about this, by whole numbers
-_MARGIN_PX, _GAP_PX, _LABEL_PX, _HEADER_PX = 24, 2, 168, 56
-_PAPER, _INK, _FADED, _RULE = "#ffffff", "#1f2430", "#8a90a0", "#e4e7ee"
+_UNCONDITIONAL_ROWS = 8
+_ONE_ACROSS = 8  # blocks up to this many are drawn below each other
+_PAIRS_WIDTH_PX, _CAPTION_PX, _APART_PX, _FRAME_PX = 1400, 130, 28, 3
 
-Kept = dict[int, NDArray[np.uint8]]
+Kept = Mapping[int, Images]
 
 
-def write_pictures(
-    destination: Path, bundle: Bundle, data: Items, real: Kept, made: Kept
-) -> list[Path]:
-    """Write both pictures and return their paths.
+@dataclass(frozen=True)
+class Pairs:
+    """Fakes beside the real images that are nearest to them, the most copied first.
+
+    Attributes:
+        fakes: uint8 [n, C, H, W].
+        training: The nearest training image of each, uint8 [n, C, H, W].
+        distances: To it, [n], from 0 up.
+        ratios: That distance over the mean distance of the 50 nearest, [n], 0..1: 0 is a copy.
+        held_out: The nearest image that was never trained on, uint8 [n, C, H, W]; None where there
+            is none.
+        held_out_distances: To it, [n]; None likewise.
+    """
+
+    fakes: Images
+    training: Images
+    distances: NDArray[np.float64]
+    ratios: NDArray[np.float64]
+    held_out: Images | None = None
+    held_out_distances: NDArray[np.float64] | None = None
+
+
+def write_grid(path: Path, title: str, classes: Sequence[str], real: Kept, made: Kept) -> Path:
+    """Write real over generated images by class; at most 24 classes, spread over their order.
 
     Args:
-        destination: The folder.
-        bundle: The model.
-        data: For the class names.
-        real: A few real images of each class, uint8 [n, C, H, W].
-        made: As many generated ones.
+        path: The PNG file.
+        title: Which model this is.
+        classes: The names of all classes.
+        real: A few real images by class number, uint8 [n, C, H, W]; classes may lack them.
+        made: Generated ones likewise.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: There is no image at all.
     """
-    room = modality(bundle.card.modality)
-    numbers = sorted(set(real) & set(made))
-    if len(numbers) > _CLASSES_SHOWN:  # spread over the alphabet, not its first letters
-        picks = np.linspace(0, len(numbers) - 1, _CLASSES_SHOWN).round().astype(int)
-        numbers = [numbers[pick] for pick in picks]
-    pairs = [(data.classes[number], real[number], made[number]) for number in numbers]
-    title = f"{bundle.card.recipe} {bundle.digest[:8]}"
-    pictures = {
-        GRID: _pairs_picture(title, pairs),
-        SAMPLES: room.grid(_samples(bundle), _SAMPLE_COLUMNS, _scale(data.resolution, _SAMPLE_PX)),
-    }
-    for name, picture in pictures.items():
-        file = io.BytesIO()
-        picture.save(file, "PNG", optimize=True)
-        write_atomically(destination / name, file.getvalue())
-    return [destination / name for name in pictures]
+    numbers = sorted(key for key in range(len(classes)) if _any(real, key) or _any(made, key))
+    shown = [numbers[pick] for pick in spread_over(len(numbers))]
+    none = np.empty((0, 1, 1, 1), np.uint8)
+    blocks = [
+        Block(
+            classes[key] if len(classes) > 1 else "",
+            [
+                Row(real.get(key, none), "real", REAL),
+                Row(made.get(key, none), "generated", GENERATED),
+            ],
+        )
+        for key in shown
+    ]
+    note = f"Upper row: real images. Lower row: generated ones.{_of(len(shown), len(numbers))}"
+    across = 1 if len(blocks) <= _ONE_ACROSS else 2
+    return write_png(path, sheet(readable(title), note, blocks, across=across))
 
 
-@torch.no_grad()
-def _samples(bundle: Bundle) -> NDArray[np.uint8]:
-    """Return 96 images of fixed latents, classes in turn, uint8 [96, C, H, W]."""
-    z = latents(_SEED, "samples", count=_SAMPLES, z_dim=bundle.card.z_dim)
-    c = torch.arange(_SAMPLES) % len(bundle.card.classes)
-    return modality(bundle.card.modality).to_uint8(bundle.generator("cpu")(z, c))
+def write_samples(path: Path, title: str, bundle: Bundle) -> Path:
+    """Write a row for each class of the same 12 latents; 8 rows of others where there is one class.
+
+    Args:
+        path: The PNG file.
+        title: Which model this is.
+        bundle: The model; with more than 24 classes, as many spread over their order are shown.
+
+    Returns:
+        The path.
+
+    Raises:
+        DivergedError: An image holds a value that is not finite.
+    """
+    classes = bundle.card.classes
+    if len(classes) == 1:
+        blocks = [Block("", [Row(row)]) for row in of_fixed_latents(bundle, classes)]
+        note = "The latents are the same for every version of the model: compare place by place."
+        return write_png(path, sheet(readable(title), note, blocks))
+    shown = [classes[pick] for pick in spread_over(len(classes))]
+    blocks = [
+        Block(name, [Row(row)])
+        for name, row in zip(shown, of_fixed_latents(bundle, shown), strict=True)
+    ]
+    note = (
+        "A row is a class; a column is one latent, the same in every row and for every version of "
+        f"the model.{_of(len(shown), len(classes))}"
+    )
+    return write_png(path, sheet(readable(title), note, blocks, numbered=True))
 
 
-def _pairs_picture(
-    title: str, pairs: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]
-) -> Image.Image:
-    """Return a row of real over a row of generated images for each class, names on the left."""
-    columns = max(max(len(real), len(made)) for _, real, made in pairs)
-    side = pairs[0][1].shape[-1]
-    scale = _scale(side, _PAIR_PX)
-    tile = side * scale
-    step = tile + _GAP_PX
-    height_each = 2 * step + 14
-    width = 2 * _MARGIN_PX + _LABEL_PX + columns * step
-    canvas = Image.new("RGB", (width, _MARGIN_PX + _HEADER_PX + len(pairs) * height_each), _PAPER)
+def write_side_by_side(path: Path, a: Bundle, b: Bundle, names: tuple[str, str]) -> Path:
+    """Write, for each class that both models know, a row of A's images over a row of B's.
+
+    Args:
+        path: The PNG file.
+        a: One model.
+        b: The other one, given the same latents where both take latents of one size.
+        names: What they are called.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: They share no class.
+        DivergedError: An image holds a value that is not finite.
+    """
+    shared = [name for name in a.card.classes if name in b.card.classes]
+    if not shared:
+        raise ValueError("the models share no class: there is nothing to lay side by side")
+    shown = [shared[pick] for pick in spread_over(len(shared))]
+    alone = len(shared) == 1
+    of_a, of_b = of_fixed_latents(a, shown), of_fixed_latents(b, shown)
+    blocks = [
+        Block("" if alone else shown[place], [Row(x, "A", REAL), Row(y, "B", GENERATED)])
+        for place, (x, y) in enumerate(zip(of_a, of_b, strict=True))
+    ]
+    if a.card.z_dim != b.card.z_dim:
+        note = "The models take latents of unlike sizes: what stands together is not alike."
+    elif alone:
+        note = "What stands together was made from the same latent."
+    else:
+        note = "A column is one latent, given to both models in every class."
+    title = f"A: {readable(names[0])} | B: {readable(names[1])}"
+    note += _of(len(shown), len(shared))
+    return write_png(path, sheet(title, note, blocks, numbered=not alone))
+
+
+def write_pairs(path: Path, title: str, pairs: Pairs, *, copying: bool | None) -> Path:
+    """Write at most 24 fakes, each beside its nearest real images, with the figures below them.
+
+    A fake that equals its training image to the last pixel is framed.
+
+    Args:
+        path: The PNG file.
+        title: Which model this is; the verdict is put after it.
+        pairs: The most copied first.
+        copying: Whether the model copies, as measured over all fakes; None if not measured.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: There is no fake.
+    """
+    count = min(len(pairs.fakes), PAIRS_AT_MOST)
+    if count == 0:
+        raise ValueError("there is no fake to show")
+    sides = [side for side in (pairs.fakes, pairs.training, pairs.held_out) if side is not None]
+    equal = [np.array_equal(pairs.fakes[n], pairs.training[n]) for n in range(count)]
+    step = max(tile(sides[0][0], LARGE_PX).size) + GAP_PX
+    wide = max(len(sides) * step, _CAPTION_PX) + _APART_PX
+    high = step + 2 * LINE_PX + _APART_PX
+    across = min(count, max(1, _PAIRS_WIDTH_PX // wide))
+    head = f"{readable(title)}: {_verdict(copying=copying, equal=sum(equal))}"
+    size = 2 * MARGIN_PX + across * wide - _APART_PX, -(-count // across) * high - _APART_PX
+    canvas, top = headed(head, _explained(pairs, count), *size)
     pen = ImageDraw.Draw(canvas)
-    pen.text((_MARGIN_PX, _MARGIN_PX), title, fill=_INK, font=_font(18))
-    legend = "upper row of each class: real      lower row: generated"
-    pen.text((_MARGIN_PX, _MARGIN_PX + 26), legend, fill=_FADED, font=_font(13))
-    for place, (name, real, made) in enumerate(pairs):
-        top = _MARGIN_PX + _HEADER_PX + place * height_each
-        pen.line((_MARGIN_PX, top - 8, width - _MARGIN_PX, top - 8), fill=_RULE)
-        _label(pen, name, top, step)
-        for row, images in enumerate((real, made)):
-            for column, image in enumerate(images):
-                corner = _MARGIN_PX + _LABEL_PX + column * step, top + row * step
-                canvas.paste(_tile(image, scale), corner)
-    return canvas
+    for place in range(count):
+        left, upper = MARGIN_PX + place % across * wide, top + place // across * high
+        for column, side in enumerate(sides):
+            canvas.paste(tile(side[place], LARGE_PX), (left + column * step, upper))
+        ink, out = INK, _FRAME_PX + 1
+        if equal[place]:
+            ink = WARNING
+            right, lower = left + len(sides) * step - GAP_PX - 1, upper + step - GAP_PX - 1
+            box = (left - out, upper - out, right + out, lower + out)
+            pen.rectangle(box, outline=WARNING, width=_FRAME_PX)
+        for line, said in enumerate(_figures(pairs, place)):
+            pen.text((left, upper + step + 5 + line * LINE_PX), said, ink, font(13))
+    return write_png(path, canvas)
 
 
-def _label(pen: ImageDraw.ImageDraw, name: str, top: int, step: int) -> None:
-    """Write a class name beside its two rows, cut to the width there is."""
-    font = _font(16)
-    room_px = _LABEL_PX - 12  # the words beside the rows stand higher and lower
-    shown = name
-    while shown and pen.textlength(shown, font=font) > room_px:
-        shown = shown[:-1]
-    shown = shown if shown == name else f"{shown[:-1]}."
-    pen.text((_MARGIN_PX, top + step), shown, fill=_INK, font=font, anchor="lm")
-    right = _MARGIN_PX + _LABEL_PX - 10
-    pen.text((right, top + step // 2), "real", fill=_FADED, font=_font(12), anchor="rm")
-    pen.text((right, top + step + step // 2), "generated", fill=_FADED, font=_font(12), anchor="rm")
+def _verdict(*, copying: bool | None, equal: int) -> str:
+    """Return in a few words whether what is seen is suspicious."""
+    if equal:
+        return f"suspicious, {equal} of the fakes shown equal a training image to the last pixel"
+    if copying is None:
+        return "nothing was held out to tell copies by, look for yourself"
+    if copying:
+        return "suspicious, the model copies training images"
+    return "not suspicious, no sign that training images are copied"
 
 
-def _tile(image: NDArray[np.uint8], scale: int) -> Image.Image:
-    """Return one image [C, H, W] uint8, enlarged with hard pixels, alpha over a checkerboard."""
-    large = enlarge(image[None], scale)[0]
-    flat = large[0] if len(large) == 1 else np.ascontiguousarray(large.transpose(1, 2, 0))
-    return Image.fromarray(flat)
+def _explained(pairs: Pairs, count: int) -> str:
+    """Return what stands where, and how to read the figures."""
+    order = "generated, its nearest training image"
+    order += ", its nearest held-out image (never trained on)" * (pairs.held_out is not None)
+    return (
+        f"The {count} fakes that look most like copies, the worst first. From left to right: "
+        f"{order}. Ratio: distance to the training image over the mean of the 50 nearest; 0 is a "
+        "copy, 1 is as far as all others."
+    )
 
 
-def _scale(side_px: int, tile_px: int) -> int:
-    """Return the whole number that brings an image to about the tile's size."""
-    return max(1, tile_px // side_px)
+def _figures(pairs: Pairs, place: int) -> list[str]:
+    """Return the lines below a fake."""
+    said = f"distance {number(float(pairs.distances[place]))}"
+    if pairs.held_out_distances is not None:
+        said += f", to held-out {number(float(pairs.held_out_distances[place]))}"
+    return [f"ratio {pairs.ratios[place]:.2f}", said]
 
 
-def _font(size_px: int) -> Any:  # Pillow's two font types share no base
-    return ImageFont.load_default(size=size_px)
+def of_fixed_latents(bundle: Bundle, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return images of fixed latents, uint8 [rows, 12, C, H, W].
+
+    A row for each name, of the same 12 latents; of one name, 8 rows of other latents.
+    """
+    card = bundle.card
+    rows = len(names) if len(names) > 1 else _UNCONDITIONAL_ROWS
+    count = LATENTS if len(names) > 1 else LATENTS * rows
+    z = latents(_SEED, "samples", count=count, z_dim=card.z_dim)
+    z = z.repeat(LATENTS * rows // count, 1)  # [12 rows, z_dim]
+    numbers = torch.tensor([card.classes.index(name) for name in names])
+    c = numbers.repeat_interleave(LATENTS * rows // len(names))
+    images = generate(modality(card.modality), bundle.generator("cpu"), z, c)
+    return images.reshape(rows, LATENTS, *images.shape[1:])
+
+
+def _any(kept: Kept, key: int) -> bool:
+    return key in kept and len(kept[key]) > 0
+
+
+def spread_over(count: int) -> list[int]:
+    """Return at most 24 places in 0..count - 1, evenly spread, rising."""
+    picks = np.linspace(0, count - 1, min(count, _CLASSES_SHOWN)).round().astype(int)
+    return [int(pick) for pick in picks]
+
+
+def _of(shown: int, there: int) -> str:
+    """Return what to say where not every class is shown."""
+    return "" if shown == there else f" {shown} of {there} classes are shown."
