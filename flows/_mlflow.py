@@ -31,7 +31,7 @@ _GENERAL = {"kimg", "images_per_second"}
 _SECTIONS = {
     "tuning": {"lr", "gamma", "augment", "boost", "attempt"},
     "measured": {
-        "fd_domain", "diversity", "worst_diversity", "coverage", "worst_coverage",
+        "fd", "diversity", "worst_diversity", "coverage", "worst_coverage",
         "class_accuracy", "rank",
     },
     "system": {

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.promotion import Verdict
 from flows.registry import Version
-from flows.story import Mill, Story, artifact_key
+from flows.story import Mill, Story, artifact_key, headline
 from gan.durable import read_json
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def show_metrics(mill: Mill) -> None:
         {"metric": name} | {part: values.get(part) for part in ("value", "low", "high", "n")}
         for name, values in report["metrics"].items()
     ]
+    distance, found = headline(report)
     create_table_artifact(
         rows,
         key=artifact_key(mill.recipe.name, "metrics"),
-        description=f"fd_domain {report['metrics']['fd_domain']['value']:.2f}; bundle "
+        description=f"{distance} {found['value']:.2f}; bundle "
         f"{report['bundle_digest'][:12]}, metric id {report['metric_id']}",
     )
 
@@ -111,8 +112,8 @@ class ProgressBar:
         share = 100 * float(row["share"])
         speed, left = row["images_per_second"], row["eta_seconds"]
         words = f"{row['kimg']:.1f} kimg, {speed:.0f} images/s, {left:.0f} s left"
-        if "fd_domain" in row:
-            words += f", fd_domain {row['fd_domain']:.2f}"
+        if "fd" in row:
+            words += f", fd {row['fd']:.2f}"
         try:
             with self._lock:
                 update_progress_artifact(self._artifact, share, words)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows import extractors, measuring
 from flows.session import place, require_recipe, servers, stages, start_stack
 from gan.errors import GanmillError, PreemptedError, UsageError
 
@@ -17,6 +18,8 @@ app = typer.Typer(
     help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
     epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
+app.add_typer(measuring.commands)
+app.add_typer(extractors.commands, name="extractor")
 RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -174,17 +177,6 @@ def retrain(
         print(f"retrain {recipe}", file=sys.stderr)
         outcome = run("flows.retrain", "retrain", recipe, force=force, fresh=fresh)
         show.outcome(layout, settings, outcome, as_json=as_json)
-
-
-@app.command(epilog="Example: ganmill evaluate stickers --json")
-def evaluate(recipe: RecipeName, as_json: AsJson = False) -> None:
-    """Measure the trained model; the stages before it run only if something changed."""
-    from flows import show
-    from flows.versions import STAGES
-
-    layout, _ = place()
-    stages(layout, recipe, STAGES)
-    show.metrics(layout, recipe, as_json=as_json)
 
 
 @app.command(epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter"')

@@ -6,7 +6,7 @@ another data set or another extractor are never compared.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows import promotion, registry
 from flows.promotion import Evidence, Interval, Paired, Verdict
@@ -17,6 +17,9 @@ from gan.durable import read_json, write_json
 from gan.errors import DamagedError, GateError
 from gan.paths import Layout
 from gan.recipe import Recipe
+
+if TYPE_CHECKING:
+    from gan.metrics.meter import Meter
 
 METRICS = "metrics.json"
 
@@ -80,29 +83,28 @@ def measure(layout: Layout, recipe: Recipe, folder: Path) -> dict[str, Any]:
     from gan.metrics.report import evaluate
 
     bundle = open_bundle(folder)
-    data, extractor = _instruments(layout, recipe)
     destination = layout.version_report(recipe.name, bundle.digest)
-    evaluate(bundle, data, extractor, recipe.evaluate, destination)
+    evaluate(bundle, meter(layout, recipe), destination)
     report: dict[str, Any] = read_json(destination / METRICS)
     return report
 
 
 def _is_present(layout: Layout, recipe: Recipe, report: dict[str, Any]) -> bool:
     """Return whether a report was measured with the present data, extractor and settings."""
-    from gan.metrics.report import metric_id
-
-    data, extractor = _instruments(layout, recipe)
-    return bool(report["metric_id"] == metric_id(extractor, data, recipe.evaluate))
+    return bool(report["metric_id"] == meter(layout, recipe).metric_id())
 
 
-def _instruments(layout: Layout, recipe: Recipe) -> tuple[Any, Any]:
+def meter(layout: Layout, recipe: Recipe) -> "Meter":
+    """Return what measures the recipe's bundles, on as many processors as are idle.
+
+    Raises:
+        DamagedError: The data or the extractor are missing or damaged.
+    """
     from gan.hardware import use_idle_processors
-    from gan.metrics.extractors import load_extractor
-    from gan.modality import modality
+    from gan.metrics.meter import open_meter
 
     use_idle_processors()
-    data = modality("image").open_dataset(layout.train_data(recipe.name))
-    return data, load_extractor(layout.extractor(recipe.name))
+    return open_meter(layout, recipe)
 
 
 def _gather(  # the parts of the evidence
@@ -128,7 +130,7 @@ def _gather(  # the parts of the evidence
         candidate_digest=candidate.digest,
         champion_digest=champion.digest if champion else None,
         metric_id=str(report["metric_id"]),
-        fd_share=promotion.interval(report, "fd_domain_share"),
+        fd_share=promotion.interval(report, f"{report['distance']}_share"),
         paired=paired,
         checks=checks,
     )
@@ -141,19 +143,19 @@ def _pair(
     from gan.bundle import open_bundle
     from gan.metrics.report import compare
 
-    data, extractor = _instruments(layout, recipe)
     ours = open_bundle(candidate)
     theirs = open_bundle(registry.fetch(settings, champion, layout.bundle_store))
     if ours.card.classes != theirs.card.classes or ours.card.resolution != theirs.card.resolution:
         return None
-    found = compare(ours, theirs, data, extractor, recipe.evaluate)
+    found = compare(ours, theirs, meter(layout, recipe))
+    distance = found.distance
     return Paired(
-        candidate_digest=found.candidate_digest,
-        champion_digest=found.champion_digest,
-        candidate_metric_id=found.metric_id,
-        champion_metric_id=found.metric_id,
-        champion_fd=found.champion.value,
-        difference=Interval(**asdict(found.difference)),
+        candidate_digest=found.a_digest,
+        champion_digest=found.b_digest,
+        candidate_metric_id=distance.metric_id,
+        champion_metric_id=distance.metric_id,
+        champion_fd=distance.b.value,
+        difference=Interval(**asdict(distance.difference)),
     )
 
 

@@ -202,7 +202,7 @@ def _delete(client: Any, recipe: str, number: int) -> None:
 
 
 def _description(digest: str, run: TrackedRun, tags: Mapping[str, str]) -> str:
-    facts = [f"fd_domain {tags['fd_domain']}"] if "fd_domain" in tags else []
+    facts = [tags["distance"]] if "distance" in tags else []
     facts += [f"bundle `{digest[:12]}`", f"[training run]({run.url})"]
     if flow := tags.get("flow_run_url"):
         facts.append(f"[flow run]({flow})")

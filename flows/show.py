@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from flows.story import shown
+from flows.story import headline, shown
 from gan.durable import read_json
 from gan.errors import DamagedError, ServiceError
 from gan.paths import Layout
@@ -98,25 +99,28 @@ def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("metric", "value", "95 % interval", "N", box=None, padding=(0, 2))
+    table = Table("metric", "value", "95 % interval", "N", "", box=None, padding=(0, 2))
     for name, each in found["metrics"].items():
-        interval = (
-            f"[{each['low']:.4g}, {each['high']:.4g}]"
-            if "low" in each
-            else str(each.get("class", ""))
-        )
-        table.add_row(
-            name, f"{each['value']:.4g}", interval.replace("[", r"\["), str(each.get("n", ""))
-        )
+        interval = f"[{each['low']:.4g}, {each['high']:.4g}]" if "low" in each else ""
+        notes = [each["class"]] if "class" in each else []
+        notes += ["N too small for these features"] if each.get("low_rank") else []
+        cells = (interval, f"{each['n']:,}", ", ".join(notes))
+        table.add_row(name, f"{each['value']:.4g}", *map(escape, cells))
     _console.print(table)
+    if not found["held_out"]:
+        print("memorisation is not measured: there are too few images to hold some out.")
     print(f"metric id {found['metric_id']}; pictures: {shown(layout.evaluation(recipe))}")
+    print(
+        f"Next: ganmill compare {recipe}    how much N can tell: "
+        f"ganmill evaluate {recipe} --calibrate"
+    )
 
 
 def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json: bool) -> None:
     """Print what a retraining left: the champion, its distance, the assets, and where to look."""
     from flows import registry
 
-    distance = done.report["metrics"]["fd_domain"]
+    name, distance = headline(done.report)
     places = {
         "model": done.champion.url,
         "compare runs": registry.comparison_url(settings, done.recipe),
@@ -138,7 +142,7 @@ def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json:
         return
     lines = {
         "champion": f"v{done.champion.number}, bundle {done.champion.digest[:12]}",
-        "fd_domain": f"{distance['value']:.3f} [{distance['low']:.3f}, {distance['high']:.3f}], "
+        name: f"{distance['value']:.3f} [{distance['low']:.3f}, {distance['high']:.3f}], "
         f"N {distance['n']}; less is better",
         "assets": shown(done.batch),
         **places,

@@ -7,9 +7,10 @@ Each step ends with one line: what, how it went, how long, why. The links betwee
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flows.settings import Settings
 from gan.paths import Layout
@@ -105,3 +106,9 @@ def shown(path: Path) -> str:
     """Return a path as a person would type it from here, or in full."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path)
+
+
+def headline(report: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the distance of a `metrics.json`: what it is called, and its entry."""
+    name = str(report["distance"])
+    return name, report["metrics"][name]

@@ -7,6 +7,7 @@ share one axis.
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from gan.paths import Layout
 __all__ = [
     "TRAINING_KEY",
     "Row",
+    "RunFacts",
     "StatsTail",
     "TrackedRun",
     "close_run",
@@ -30,9 +32,31 @@ __all__ = [
     "log_report",
     "log_stats",
     "open_run",
+    "read_run",
     "tag_run",
 ]
 TRAINING_KEY = "training_key"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What MLflow has of a training; as it stands here where it has nothing.
+
+    Attributes:
+        params: By name.
+        images: Images trained on.
+        seconds: Training time.
+        kimg: Real images shown in that time, in thousands.
+        memory_mb: The most that the process held, 10^6 bytes.
+        gpu_memory_mb: The most that torch held on the GPU, 10^6 bytes.
+    """
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    images: int | None = None
+    seconds: float | None = None
+    kimg: float | None = None
+    memory_mb: float | None = None
+    gpu_memory_mb: float | None = None
 
 
 def open_run(  # the parts of a run
@@ -96,7 +120,9 @@ def describe_run(run: TrackedRun, name: str, markdown: str) -> None:
 def log_report(
     run: TrackedRun, report: Path, pictures: Sequence[Path], *, nimg: int = 0
 ) -> dict[str, float]:
-    """Send an evaluation: `fd_domain`, `fd_domain_low`, ... at step `nimg`, the file, the pictures.
+    """Send an evaluation at step `nimg`: its metrics, the file, the pictures.
+
+    A metric is `evaluation/<name>`, its bounds are `interval/<name>_low` and `..._high`.
 
     Returns:
         The metrics as sent.
@@ -143,6 +169,29 @@ def log_dataset(
         client.log_inputs(run.run_id, [given])
 
 
+def read_run(settings: Settings, run_id: str) -> RunFacts:
+    """Return what MLflow has of a training.
+
+    Raises:
+        ServiceError: MLflow did not answer.
+    """
+    with connected(settings.mlflow_url, "reading a training run") as client:
+        run = client.get_run(run_id)
+        names = ("kimg", "system/memory_mb", "system/gpu_memory_mb")
+        shown, memory, gpu = (client.get_metric_history(run_id, name) for name in names)
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    profiles = [given.dataset.profile for given in inputs]
+    last = max(shown, key=lambda point: point.step, default=None)
+    return RunFacts(
+        params=dict(run.data.params),
+        images=next((json.loads(each).get("images") for each in profiles if each), None),
+        seconds=(last.timestamp - run.info.start_time) / 1000 if last else None,
+        kimg=last.value if last else None,
+        memory_mb=max((point.value for point in memory), default=None),
+        gpu_memory_mb=max((point.value for point in gpu), default=None),
+    )
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested values with their keys joined by dots."""
     found: dict[str, Any] = {}
@@ -153,11 +202,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _report_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """Return values and bounds, in sections of their own, so that tables of runs stay readable."""
+    sections = {"value": "evaluation/{}", "low": "interval/{}_low", "high": "interval/{}_high"}
     return [
-        (name if part == "value" else f"{name}_{part}", float(number))
+        (sections[part].format(name), float(metric[part]))
         for name, metric in metrics.items()
-        for part, number in metric.items()
-        if isinstance(number, int | float)
+        for part in sections
+        if part in metric
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from flows import registry, tracking, versions
 from flows.artifacts import ProgressBar
 from flows.registry import Version
-from flows.story import Mill, run_log
+from flows.story import Mill, headline, run_log
 from flows.tracking import Row, StatsTail, TrackedRun
 from flows.versions import StageOutcome
 from gan.durable import read_json
@@ -128,8 +128,9 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
 def version_tags(mill: Mill, report: Mapping[str, Any]) -> dict[str, str]:
     """Return the ids that a registered version carries, and the distance it was measured at."""
     git = versions.git_revision(mill.layout.root)
+    distance, found = headline(report)
     return {
-        "fd_domain": f"{report['metrics']['fd_domain']['value']:.2f}",
+        "distance": f"{distance} {found['value']:.3g}",
         "data_version": versions.data_version(mill.layout, mill.recipe.name),
         "git_revision": git.revision + ("-dirty" if git.dirty else ""),
         "flow_run": mill.lineage.flow_run,
@@ -139,7 +140,7 @@ def version_tags(mill: Mill, report: Mapping[str, Any]) -> dict[str, str]:
 
 def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Path, nimg: int) -> None:
     """Send a version's metrics and pictures to its run, describe it, and close it."""
-    pictures = [folder / "grid.png", folder / "samples.png"]
+    pictures = sorted(folder.glob("*.png"))
     tracking.log_report(run, folder / "metrics.json", pictures, nimg=nimg)
     tags = {"bundle_digest": version.digest, "model_version": str(version.number)}
     tracking.tag_run(run, tags)

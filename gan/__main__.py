@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan.durable import record_failure
+from gan.durable import read_json, record_failure
 from gan.errors import GanmillError, PeerError, UsageError
 from gan.paths import Layout
 from gan.recipe import Recipe, check_name, load_recipe
@@ -44,15 +44,21 @@ def prepare(layout: Layout, recipe: Recipe) -> None:
 
 
 def extractor(layout: Layout, recipe: Recipe) -> None:
-    """Train the feature network of the Frechet distance."""
-    from gan.hardware import use_idle_processors
-    from gan.metrics.domain import train_extractor
-    from gan.modality import modality
+    """Pin the feature network of the Frechet distance: train ours, or copy what was added."""
+    name, wanted = recipe.name, recipe.evaluate.extractor
+    if wanted == "domain":
+        from gan.hardware import use_idle_processors
+        from gan.metrics.domain import train_extractor
+        from gan.modality import modality
 
-    use_idle_processors()
-    data = modality("image").open_dataset(layout.train_data(recipe.name))
-    digest = train_extractor(data, layout.extractor(recipe.name), EXTRACTOR_SEED)
-    _say(f"extractor {recipe.name}: domain@{digest[:8]}")
+        use_idle_processors()
+        data = modality("image").open_dataset(layout.train_data(name))
+        digest = train_extractor(data, layout.extractor(name), EXTRACTOR_SEED)
+    else:
+        from gan.metrics.weights import copy_extractor
+
+        digest = copy_extractor(wanted, layout.extractor_store(wanted), layout.extractor(name))
+    _say(f"extractor {name}: {wanted}@{digest[:8]}")
 
 
 def train(layout: Layout, recipe: Recipe) -> None:
@@ -75,13 +81,19 @@ def train(layout: Layout, recipe: Recipe) -> None:
 
 def _tracker(layout: Layout, recipe: Recipe) -> "Tracker":
     """Return what measures the generator while it is trained."""
+    import torch
+
+    from gan.hardware import has_fast_bf16
     from gan.metrics.extractors import load_extractor
     from gan.metrics.tracking import open_tracker
     from gan.modality import modality
 
     room = modality("image")
     data = room.open_dataset(layout.train_data(recipe.name))
-    extractor = load_extractor(layout.extractor(recipe.name))
+    wanted = recipe.evaluate.extractor
+    fast = wanted != "domain" and has_fast_bf16(torch.device("cpu"))
+    precision = torch.bfloat16 if fast else torch.float32  # these figures are for watching alone
+    extractor = load_extractor(layout.extractor(recipe.name), precision=precision, wanted=wanted)
     z_dim = room.z_dim(recipe.model.preset)
     return open_tracker(extractor, data, recipe.train.seed, z_dim)
 
@@ -90,22 +102,18 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     """Measure the bundle."""
     from gan.bundle import open_bundle
     from gan.hardware import use_idle_processors
-    from gan.metrics.extractors import load_extractor
+    from gan.metrics.meter import open_meter
     from gan.metrics.report import evaluate as measure
-    from gan.modality import modality
 
     use_idle_processors()
     name = recipe.name
-    report = measure(
-        open_bundle(layout.bundle(name)),
-        modality("image").open_dataset(layout.train_data(name)),
-        load_extractor(layout.extractor(name)),
-        recipe.evaluate,
-        layout.evaluation(name),
-    )
-    found = report.metrics["fd_domain"]
+    history = read_json(layout.history(name))
+    bundle = open_bundle(layout.bundle(name))
+    report = measure(bundle, open_meter(layout, recipe), layout.evaluation(name), history)
+    distance = report.document["distance"]
+    found = report.document["metrics"][distance]
     interval = f"[{found['low']:.2f}, {found['high']:.2f}]"
-    _say(f"evaluate {name}: fd_domain {found['value']:.2f} {interval}, N {found['n']}")
+    _say(f"evaluate {name}: {distance} {found['value']:.2f} {interval}, N {found['n']}")
 
 
 def dry_run(layout: Layout, recipe: Recipe) -> None:

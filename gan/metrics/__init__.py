@@ -1,14 +1,19 @@
-"""How good a model is, as figures that may be trusted: features -> moments -> distance -> report.
+"""How good a model is, as figures that may be trusted: images -> features -> figures -> report.
 
-    extractors.py   open a pinned feature network, read features from images
-    domain.py       train that network on the recipe's own images
-    moments.py      mean and scatter of features, streamed in float64, also by block
-    frechet.py      the Frechet distance, and intervals by reweighting blocks
-    neighbours.py   coverage of the real set, spread within a set
-    tracking.py     the figures that a training is watched by
-    sampling.py     which images are measured: generated, real, noise
-    pictures.py     real beside generated, for people
-    report.py       metrics.json of one model; the paired difference of two
+    extractors.py, cards.py    pinned feature networks, what they are, features from images
+    domain.py, weights.py      train one on the recipe's own images; take one from a file
+    sampling.py, store.py      which images are measured; their features, kept by digest
+    moments.py, frechet.py     mean and scatter, streamed in float64; the Frechet distance
+    kernel.py                  the kernel distance, unbiased
+    neighbours.py              precision, recall, density, coverage, diversity
+    memorisation.py            whether training images are copied
+    classes.py                 class by class
+    intervals.py               a figure with its 95 % interval; paired differences
+    scores.py, meter.py        all figures of a set of images; of a bundle
+    report.py, calibration.py  metrics.json; two models compared; what N can tell apart
+    tracking.py                the figures that a training is watched by
+    gallery.py, pictures.py, plots.py, feature_map.py, calibration_plot.py, sheet.py   for people
 
-The distance is called `fd_domain`, never FID: that name belongs to one network that we do not ship.
+The distance is called FID where the extractor is the standard network of 2015 with its own weights,
+and `fd_<extractor>` otherwise.
 """

@@ -1,17 +1,18 @@
-"""What is written about a model: `metrics.json` and pictures of one; the paired difference of two.
+"""What is written about a model: `metrics.json` of one; the paired difference of two.
 
-    fd_domain              Frechet distance of generated to real images, in the domain network
+For an extractor whose distance is called `fd_domain` (`scores.py` has the others):
+
+    fd_domain              Frechet distance of generated to real images
     fd_domain_real         of one half of the real images to the other: the floor
     fd_domain_noise        of noise with the data's mean and spread: the ceiling
     fd_domain_share        fd_domain / fd_domain_noise, comparable between data sets
     fd_domain_worst_class  the class that is farthest from its real images
-    class_accuracy         share of images that the network takes for the class asked for
+    kd_domain_real         kernel distance of the halves: about 0
 
 A distance falls with the number of samples: figures of unlike metric ids are never compared.
 """
 
-import hashlib
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,26 +21,16 @@ import numpy as np
 
 from gan.bundle import Bundle
 from gan.durable import write_json
-from gan.errors import GanmillError, UsageError
-from gan.metrics.extractors import Extractor
-from gan.metrics.frechet import (
-    Interval,
-    Reference,
-    block_weights,
-    frechet_distance,
-    interval,
-    replicates,
-)
-from gan.metrics.moments import Moments, pooled
-from gan.metrics.pictures import write_pictures
-from gan.metrics.sampling import Gathered, Real, gather, generated, noise, read_real
-from gan.modality import Items
-from gan.progress import Pace, Say, say
-from gan.sections import EvaluateSpec
+from gan.metrics.classes import ClassScore
+from gan.metrics.gallery import write_gallery
+from gan.metrics.intervals import Interval, apart, difference
+from gan.metrics.meter import Meter
+from gan.metrics.scores import MOST, Scores, less_is_better
 
 METRICS = "metrics.json"
-NAME = "fd_domain"
 _DIGITS = 6
+
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,203 +38,219 @@ class Report:
     """What `evaluate` measured and wrote.
 
     Attributes:
-        metric_id: Names how it was measured; 12 hex digits.
-        metrics: As in `metrics.json`.
+        document: As in `metrics.json`.
         path: Of `metrics.json`.
         pictures: The pictures beside it.
     """
 
-    metric_id: str
-    metrics: dict[str, dict[str, Any]]
+    document: dict[str, Any]
     path: Path
     pictures: list[Path]
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """A candidate and a champion, measured on the same latents, classes and reference.
+class Row:
+    """One metric of two models, on the same latents, classes and real images.
 
     Attributes:
-        metric_id: Names how both were measured; that of their reports if measured alike.
-        extractor_digest: The feature network.
-        data_digest: The reference.
-        samples: Images of each.
-        candidate_digest: The candidate's bundle.
-        champion_digest: The champion's bundle.
-        candidate: Its fd_domain.
-        champion: Its fd_domain.
-        difference: Candidate - champion, with a paired interval; below 0 the candidate is better.
+        name: Of the metric.
+        metric_id: Names how both were measured.
+        a: Of the first model.
+        b: Of the second.
+        difference: a - b, with a paired interval.
+        less_is_better: Whether a difference below 0 speaks for the first.
     """
 
+    name: str
     metric_id: str
+    a: Interval
+    b: Interval
+    difference: Interval
+    less_is_better: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models measured alike.
+
+    Attributes:
+        extractor_digest: The feature network.
+        data_digest: The real images.
+        samples: Images of each model.
+        a_digest: The first bundle.
+        b_digest: The second bundle.
+        rows: By metric; the distance comes first.
+    """
+
     extractor_digest: str
     data_digest: str
     samples: int
-    candidate_digest: str
-    champion_digest: str
-    candidate: Interval
-    champion: Interval
-    difference: Interval
+    a_digest: str
+    b_digest: str
+    rows: list[Row]
 
-
-def metric_id(extractor: Extractor, data: Items, spec: EvaluateSpec) -> str:
-    """Return the short hash of all that a figure depends on except the model: 12 hex digits."""
-    what = [NAME, extractor.digest, data.digest, spec.samples, spec.seed]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+    @property
+    def distance(self) -> Row:
+        """The row that the gate decides on."""
+        return self.rows[0]
 
 
 def evaluate(
-    bundle: Bundle,
-    data: Items,
-    extractor: Extractor,
-    spec: EvaluateSpec,
-    destination: Path,
-    *,
-    progress: Say = say,
+    bundle: Bundle, meter: Meter, destination: Path, history: Mapping[str, Any] | None = None
 ) -> Report:
-    """Measure a bundle; write `metrics.json`, `grid.png` and `samples.png` into `destination`.
+    """Measure a bundle; write `metrics.json` and pictures into `destination`.
+
+    Args:
+        bundle: The model.
+        meter: What measures it.
+        destination: The folder.
+        history: What was measured along its training, as in `history.json`; None draws no curve.
 
     Raises:
-        UsageError: Bundle, data and extractor do not fit each other.
+        UsageError: Bundle and data do not fit each other.
         DivergedError: A generated image or a feature is not finite.
         GanmillError: The real images are all alike, so that no distance means anything.
     """
-    extractor.require_fit(data)
-    real = read_real(data, extractor, spec, progress)
-    pace = Pace(f"evaluate {bundle.card.recipe}: images generated", spec.samples, progress)
-    stream = generated(bundle, data, extractor, spec)
-    made = gather(stream, spec.samples, extractor, pace)
-    quiet = Pace("evaluate: noise", spec.samples, lambda _: None)
-    static = gather(noise(real, data, spec), spec.samples, extractor, quiet)
-    metrics = _metrics(made, static, real, data, spec)
-    if extractor.knows_classes:
-        metrics["class_accuracy"] = _entry(_accuracy(made, spec.seed), spec.samples)
-    name = metric_id(extractor, data, spec)
+    scores = meter.score(bundle)
+    card, spec = meter.extractor.card, meter.spec
     document = {
-        "metric_id": name,
-        "extractor_digest": extractor.digest,
-        "data_digest": data.digest,
+        "format": 2,
+        "metric_id": meter.metric_id(),
+        "distance": card.distance,
+        "kernel": card.kernel,
+        "extractor": {
+            "name": card.name,
+            "digest": meter.extractor.digest,
+            "dims": meter.extractor.dims,
+            "standard": card.standard,
+        },
+        "data_digest": meter.data.digest,
         "bundle_digest": bundle.digest,
         "samples": spec.samples,
-        "metrics": metrics,
+        "seed": spec.seed,
+        "reals": len(meter.ordinals),
+        "held_out": int(meter.real.held_out.sum()),
+        "is_copying": scores.memory.is_copying if meter.real.held_out.any() else None,
+        "metrics": _metrics(scores, meter),
+        "classes": {
+            meter.data.classes[number]: _class_entry(each)
+            for number, each in scores.classes.items()
+        },
     }
-    pictures = write_pictures(destination, bundle, data, real.kept, made.kept)
+    pictures = write_gallery(destination, bundle, meter, scores, history)
     write_json(destination / METRICS, document)
-    return Report(name, metrics, destination / METRICS, pictures)
+    return Report(document, destination / METRICS, pictures)
 
 
-def compare(
-    candidate: Bundle,
-    champion: Bundle,
-    data: Items,
-    extractor: Extractor,
-    spec: EvaluateSpec,
-    *,
-    progress: Say = say,
-) -> Pairing:
-    """Return how much farther from the real images the candidate is than the champion.
+def compare(a: Bundle, b: Bundle, meter: Meter) -> Comparison:
+    """Measure two bundles alike, and return what differs.
 
-    Both get the same latents and classes, and the same weights in each replicate of the interval,
-    so what they share cancels.
+    Both get the same latents and classes, so what they share cancels in the differences.
 
     Raises:
-        UsageError: A bundle, the data and the extractor do not fit each other.
+        UsageError: A bundle and the data do not fit each other.
         DivergedError: A generated image or a feature is not finite.
     """
-    real = read_real(data, extractor, spec, progress)
-    values, draws = [], []
-    for role, bundle in (("candidate", candidate), ("champion", champion)):
-        pace = Pace(f"compare: images of the {role}", spec.samples, progress)
-        stream = generated(bundle, data, extractor, spec)
-        blocks = gather(stream, spec.samples, extractor, pace).blocks
-        values.append(real.reference.distance(pooled(blocks)))
-        draws.append(replicates(real.reference, blocks, spec.seed))
-    return Pairing(
-        metric_id=metric_id(extractor, data, spec),
-        extractor_digest=extractor.digest,
-        data_digest=data.digest,
-        samples=spec.samples,
-        candidate_digest=candidate.digest,
-        champion_digest=champion.digest,
-        candidate=_from_zero(interval(values[0], draws[0])),
-        champion=_from_zero(interval(values[1], draws[1])),
-        difference=interval(values[0] - values[1], draws[0] - draws[1]),
+    a_scores, b_scores = meter.score(a), meter.score(b)
+    ours, theirs = a_scores.measured, b_scores.measured
+    rows = [
+        Row(
+            name=name,
+            metric_id=meter.metric_id(name),
+            a=ours[name].interval(),
+            b=theirs[name].interval(),
+            difference=difference(ours[name], theirs[name]),
+            less_is_better=less_is_better(name),
+        )
+        for name in ours
+    ]
+    ours_kept, theirs_kept = a_scores.memory.intervals(), b_scores.memory.intervals()
+    rows += [
+        Row(
+            name=name,
+            metric_id=meter.metric_id(name),
+            a=ours_kept[name],
+            b=theirs_kept[name],
+            difference=apart(ours_kept[name], theirs_kept[name]),
+            less_is_better=less_is_better(name),
+        )
+        for name in ours_kept
+    ]
+    return Comparison(
+        extractor_digest=meter.extractor.digest,
+        data_digest=meter.data.digest,
+        samples=meter.spec.samples,
+        a_digest=a.digest,
+        b_digest=b.digest,
+        rows=rows,
     )
 
 
-def _metrics(
-    made: Gathered, static: Gathered, real: Real, data: Items, spec: EvaluateSpec
-) -> dict[str, dict[str, Any]]:
-    """Return the distances, each with its interval."""
-    distance = _distance(real.reference, made.blocks, spec.seed)
-    ceiling = _distance(real.reference, static.blocks, spec.seed)
-    if not ceiling.value > 1e-9:
-        raise GanmillError(
-            "evaluate: noise is no farther from the real images than they are from each other "
-            f"(distance {ceiling.value:.1e}), so no distance means anything. Are they all alike?"
-        )
-    low_rank = pooled(made.blocks).is_low_rank or real.reference.moments.is_low_rank
-    half = pooled(real.half)
-    return {
-        NAME: _entry(distance, spec.samples, low_rank=low_rank),
-        f"{NAME}_real": _entry(
-            _distance(real.other_half, real.half, spec.seed),
-            int(half.count),
-            low_rank=half.is_low_rank,
-        ),
-        f"{NAME}_noise": _entry(ceiling, spec.samples, low_rank=low_rank),
-        f"{NAME}_share": _rounded(
-            {name: value / ceiling.value for name, value in asdict(distance).items()}
-        ),
-        f"{NAME}_worst_class": _worst_class(made, real, data),
+def _metrics(scores: Scores, meter: Meter) -> dict[str, Entry]:
+    """Return all metrics by name, each with its interval, number of samples and metric id."""
+    card, halves = meter.extractor.card, meter.halves
+    low_rank = scores.moments.is_low_rank or meter.real.reference.moments.is_low_rank
+    found: dict[str, Entry] = {}
+    for name, measured in scores.measured.items():
+        found[name] = _entry(measured.interval(), len(measured.influence))
+    name, count = card.distance, meter.spec.samples
+    distance, ceiling = scores.measured[name].interval(), meter.noise
+    found[name]["low_rank"] = low_rank
+    found[f"{name}_real"] = {
+        **_entry(halves.distance.interval(), halves.count),
+        "low_rank": halves.is_low_rank,
     }
+    found[f"{name}_noise"] = {**_entry(ceiling, count), "low_rank": low_rank}
+    share = [part / ceiling.value for part in (distance.value, distance.low, distance.high)]
+    found[f"{name}_share"] = _entry(Interval(*share), count)
+    found[f"{card.kernel}_real"] = _entry(halves.kernel.interval(), halves.count)
+    fakes = min(MOST, count)
+    found |= {key: _entry(each, fakes) for key, each in scores.memory.intervals().items()}
+    found |= _worst(scores.classes, name, meter.data.classes)
+    return {key: {**entry, "id": meter.metric_id(key)} for key, entry in found.items()}
 
 
-def _distance(reference: Reference, blocks: list[Moments], seed: int) -> Interval:
-    """Return the distance of all blocks together, with its interval."""
-    value = reference.distance(pooled(blocks))
-    return _from_zero(interval(value, replicates(reference, blocks, seed)))
+def _worst(
+    classes: Mapping[int, ClassScore], distance: str, names: Sequence[str]
+) -> dict[str, Entry]:
+    """Return the class that is farthest from its real images, and the one covered least."""
+    found: dict[str, Entry] = {}
+    far = {number: each.distance for number, each in classes.items() if each.distance is not None}
+    if far:
+        worst = max(far, key=lambda number: (far[number], -number))
+        each = classes[worst]
+        found[f"{distance}_worst_class"] = {
+            **_rounded({"value": far[worst]}),
+            "class": names[worst],
+            "n": each.count,
+            "low_rank": each.is_low_rank,
+        }
+    covered = {number: each.coverage for number, each in classes.items() if each.coverage}
+    if covered:
+        worst = min(covered, key=lambda number: (covered[number].value, number))
+        interval = covered[worst].interval()
+        entry = _entry(interval, len(covered[worst].influence))
+        found["class_coverage_worst_class"] = {**entry, "class": names[worst]}
+    return found
 
 
-def _accuracy(made: Gathered, seed: int) -> Interval:
-    """Return the share of images taken for the class asked for, with its interval, 0..1."""
-    weights = block_weights(len(made.counts), seed)
-    share = made.right.sum() / made.counts.sum()
-    found = interval(float(share), (weights @ made.right) / (weights @ made.counts))
-    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
-
-
-def _worst_class(made: Gathered, real: Real, data: Items) -> dict[str, Any]:
-    """Return the class whose generated images are farthest from its real ones."""
-    distances = {
-        number: frechet_distance(real.by_class[number], moments)
-        for number, moments in made.by_class.items()
-        if moments.count >= 2 and number in real.by_class and real.by_class[number].count >= 2
+def _class_entry(each: ClassScore) -> Entry:
+    """Return a class's figures; what was not measured is null."""
+    figures = {
+        "distance": each.distance,
+        "coverage": each.coverage.value if each.coverage else None,
+        "diversity": each.diversity.value if each.diversity else None,
+        "accuracy": each.accuracy,
     }
-    if not distances:
-        raise UsageError(
-            "evaluate: no class has 2 generated and 2 real images. Raise evaluate.samples."
-        )
-    worst = max(distances, key=lambda number: (distances[number], -number))
-    made_of, real_of = made.by_class[worst], real.by_class[worst]
-    return {
-        **_rounded({"value": distances[worst]}),
-        "class": data.classes[worst],
-        "n": int(made_of.count),
-        "low_rank": made_of.is_low_rank or real_of.is_low_rank,
-    }
+    known = _rounded({name: value for name, value in figures.items() if value is not None})
+    counts = {"n": each.count, "reals": each.reals, "low_rank": each.is_low_rank}
+    return {**dict.fromkeys(figures), **known, **counts}
 
 
-def _entry(found: Interval, count: int, *, low_rank: bool | None = None) -> dict[str, Any]:
-    entry: dict[str, Any] = {**_rounded(asdict(found)), "n": count}
-    return entry if low_rank is None else {**entry, "low_rank": low_rank}
+def _entry(found: Interval, count: int) -> Entry:
+    return {**_rounded(asdict(found)), "n": count}
 
 
-def _from_zero(found: Interval) -> Interval:
-    """Return the interval of a distance, which cannot be below 0."""
-    return Interval(found.value, max(0.0, found.low), found.high)
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float]:
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     """Return figures to six digits, beyond which they are the machine's and not the model's."""
     return {name: float(np.format_float_scientific(v, _DIGITS - 1)) for name, v in values.items()}

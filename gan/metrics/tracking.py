@@ -1,7 +1,7 @@
 """How a generator fares while it is trained: the same latents and classes at each measurement.
 
-    fd_domain         Frechet distance to the real images; N is small, so that the figure is only
-                      to be compared with others of the same training, never with `evaluate`'s
+    fd                Frechet distance to the real images in the recipe's extractor; N is small, so
+                      that the figure is only to be compared with others of the same training
     diversity         mean distance between two fakes of a class, over that of the class's reals
     worst_diversity   of the class where it is lowest
     coverage          k = 5, of as many reals as fakes of a class: 0.97 for a perfect generator
@@ -10,9 +10,7 @@
     rank              effective rank of the fakes' features, over that of the reals'
     samples           fakes measured
 
-A mean over classes weighs them alike. Classes count where they have 25 reals and 25 fakes among
-those measured and their reals differ: with fewer, one class in many is low by chance alone. Where
-no class has as many, all images together are taken for one class.
+A mean over classes weighs them alike; `classes.py` says which count.
 """
 
 from dataclasses import dataclass
@@ -26,44 +24,19 @@ from torch import nn
 from gan.bundle import latents
 from gan.errors import GanmillError, SourceError
 from gan.inference import generate
+from gan.metrics.classes import Group, evenly, groups
 from gan.metrics.extractors import Extractor, Reading
 from gan.metrics.frechet import Reference
 from gan.metrics.moments import Features, effective_rank, moments_of
-from gan.metrics.neighbours import K, coverage, spread
+from gan.metrics.neighbours import K
 from gan.modality import Items, modality
 from gan.seeding import seed_at
 from gan.split import split
 
 SAMPLES = 1000
 _REAL_AT_MOST = 2000
-_ENOUGH = 25
 
 Ordinals = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A class, or all images where no class has enough.
-
-    Attributes:
-        reals: Features of its real images, [n, D].
-        fakes: Which fakes are of it, [m].
-        spread: Mean distance between two of its reals, above 0.
-    """
-
-    reals: Features
-    fakes: Ordinals
-    spread: float
-
-    def diversity(self, fakes: Features) -> float:
-        """Return the spread of the group's fakes over that of its reals, from 0 up."""
-        return spread(fakes[self.fakes]) / self.spread
-
-    def coverage(self, fakes: Features) -> float:
-        """Return the coverage of the group's reals by as many of its fakes, 0..1."""
-        count = min(len(self.reals), len(self.fakes))
-        reals = self.reals[_evenly(len(self.reals), count)]
-        return coverage(reals, fakes[self.fakes[_evenly(len(self.fakes), count)]])
 
 
 @dataclass(frozen=True)
@@ -72,7 +45,7 @@ class _Real:
 
     reference: Reference
     rank: float
-    groups: list[_Group]
+    groups: list[Group]
 
 
 class Tracker:
@@ -88,8 +61,8 @@ class Tracker:
         by_class = order[np.argsort(labels[order], kind="stable")]
         count = min(_REAL_AT_MOST, len(trained))
         # Evenly from all images in the order of their classes: each class has its share, to one.
-        self._chosen = trained[by_class[_evenly(len(trained), count)]]
-        self._classes = np.sort(labels)[_evenly(len(trained), SAMPLES)]
+        self._chosen = trained[by_class[evenly(len(trained), count)]]
+        self._classes = np.sort(labels)[evenly(len(trained), SAMPLES)]
         self._z = latents(seed, "tracking", count=SAMPLES, z_dim=z_dim)
 
     def measure(
@@ -119,7 +92,7 @@ class Tracker:
         diversities = [group.diversity(fakes) for group in real.groups]
         coverages = [group.coverage(fakes) for group in real.groups]
         return {
-            "fd_domain": real.reference.distance(moments),
+            "fd": real.reference.distance(moments),
             "diversity": float(np.mean(diversities)),
             "worst_diversity": min(diversities),
             "coverage": float(np.mean(coverages)),
@@ -129,7 +102,7 @@ class Tracker:
         }
 
     def _accuracy(self, fakes: Reading) -> dict[str, float]:
-        if not self._extractor.knows_classes:
+        if fakes.predicted is None or not self._extractor.knows(self._data):
             return {}
         return {"class_accuracy": float(np.mean(fakes.predicted == self._classes))}
 
@@ -138,24 +111,15 @@ class Tracker:
         """Read the reals through the extractor."""
         ordinals = np.sort(self._chosen)  # rising: the images may be a memory map
         features = self._extractor.features(np.asarray(self._data.images[ordinals]))
-        moments = moments_of(features)
-        everything = _Group(features, np.arange(SAMPLES), spread(features))
-        if not everything.spread > 0:
+        labels = self._data.labels[ordinals]
+        found = groups(features, labels, self._classes, most=_REAL_AT_MOST)
+        if not found:
             raise GanmillError(
                 f"tracking: the {len(features)} real images measured are all alike to extractor "
                 f"{self._extractor.digest[:8]}, so no figure means anything. Look at the images."
             )
-        groups = self._groups(features, self._data.labels[ordinals])
-        return _Real(Reference(moments), effective_rank(moments), groups or [everything])
-
-    def _groups(self, features: Features, labels: Ordinals) -> list[_Group]:
-        """Return the classes with enough images, in their order."""
-        groups = []
-        for number in np.unique(labels):
-            reals, fakes = features[labels == number], np.flatnonzero(self._classes == number)
-            if min(len(reals), len(fakes)) >= _ENOUGH and (between := spread(reals)) > 0:
-                groups.append(_Group(reals, fakes, between))
-        return groups
+        moments = moments_of(features)
+        return _Real(Reference(moments), effective_rank(moments), found)
 
 
 def open_tracker(extractor: Extractor, data: Items, spec_seed: int, z_dim: int) -> Tracker:
@@ -178,8 +142,3 @@ def open_tracker(extractor: Extractor, data: Items, spec_seed: int, z_dim: int) 
             "covered. Add images."
         )
     return Tracker(extractor, data, spec_seed, z_dim)
-
-
-def _evenly(length: int, count: int) -> Ordinals:
-    """Return `count` places from 0 to `length` - 1, evenly spread and rising, [count]."""
-    return np.arange(count, dtype=np.int64) * length // count

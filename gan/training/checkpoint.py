@@ -30,7 +30,7 @@ from gan.errors import DamagedError, GanmillError
 from gan.progress import say
 from gan.training.tensors import Held, safetensors_parts
 
-FORMAT = 2
+FORMAT = 3
 _ROLLING, _HEALTHY, _BEST = "checkpoint", "healthy", "best"
 _KEPT = {_ROLLING: 2, _HEALTHY: 2, _BEST: 1}
 _NAME = re.compile(r"(checkpoint|healthy|best)-(\d{12})\.ckpt")
@@ -53,7 +53,7 @@ class State:
         gamma: The penalty's weight that was chosen where the recipe says `auto`.
         boost: What the critic's overfitting adds to the augmentation's probability.
         watch: The guards' record, plain JSON.
-        best: {} or the lowest tracked distance: `fd_domain`, its `nimg`, and `stale`, the
+        best: {} or the lowest tracked distance: `fd`, its `nimg`, and `stale`, the
             measurements since.
     """
 
@@ -86,8 +86,8 @@ class _Record(BaseModel):
     @field_validator("best")
     @classmethod
     def _is_whole(cls, best: dict[str, int | float]) -> dict[str, int | float]:
-        if best and set(best) != {"fd_domain", "nimg", "stale"}:
-            raise ValueError("wanted fd_domain, nimg and stale, or nothing")
+        if best and set(best) != {"fd", "nimg", "stale"}:
+            raise ValueError("wanted fd, nimg and stale, or nothing")
         return best
 
 

@@ -9,7 +9,7 @@ so diversity and rank may well fall while a young generator learns what its data
 import math
 from collections.abc import Mapping
 
-_DISTANCE = "fd_domain"
+_DISTANCE = "fd"
 _SHARES = ("diversity", "worst_diversity", "coverage", "worst_coverage", "rank")
 
 _RISE = 3.0  # of the distance, times the best

@@ -162,7 +162,7 @@ def _forecast(session: Session, feed: Feed, fit: Fit, trial: Trial, begun: Path 
     each = 1.0 if on_gpu else trial.processors
     watts = None if trial.watts is None else trial.watts * size
     patience = spec.budget.patience
-    impatient = f", or {patience} measurements without a better fd_domain" if patience else ""
+    impatient = f", or {patience} measurements without a better fd" if patience else ""
     return Forecast(
         recipe=session.recipe.name,
         device=fit.device,

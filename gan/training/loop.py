@@ -35,6 +35,7 @@ from gan.training.ema import keep_of
 from gan.training.feed import Feed, sent
 from gan.training.fit import settle_fit
 from gan.training.guards import StopRequest
+from gan.training.history import write_history
 from gan.training.identity import begin, end
 from gan.training.lookout import Lookout, Measure
 from gan.training.plan import planned_images
@@ -71,7 +72,7 @@ def train(
         layout: The workspace.
         recipe: What is trained, with its data prepared and its start pinned.
         stop: Asked after each step whether to save and stop.
-        measure: The average -> figures, `fd_domain` among them; None leaves the guards that need
+        measure: The average -> figures, `fd` among them; None leaves the guards that need
             them off, and `budget.patience` without effect.
         checkpoint_seconds: Time between two checkpoints: what a kill may cost.
         team: The processes that share each batch; None for this one alone.
@@ -97,6 +98,7 @@ def train(
                 raise GanmillError(too_large(session)) from error
             if team.leads:
                 pack_bundle(session, training.state, degraded=degraded)
+                write_history(session.folder / STATS, layout.history(recipe.name))
                 end(session.folder, "ended")
             team.wait()
     return open_bundle(layout.bundle(recipe.name))
@@ -166,7 +168,7 @@ class Training:
                     over = False
                     continue
                 if look.measured is not None:
-                    self._keep(look.measured.get("fd_domain"))
+                    self._keep(look.measured.get("fd"))
                 over = over or self._is_impatient()
                 if over or reason or due:
                     self._save(save_checkpoint)
@@ -189,7 +191,7 @@ class Training:
         if best and best["nimg"] != nimg and load_best(self._session.folder, self.state):
             self.state.attempt = attempt
             said = f"packing the average of {best['nimg'] / 1000:.1f} kimg, which measured best "
-            self._stats.event(nimg, "best", f"{said}(fd_domain {best['fd_domain']:.2f})")
+            self._stats.event(nimg, "best", f"{said}(fd {best['fd']:.2f})")
 
     def _prepare(self) -> None:
         """Build what follows from the state: the step, the lookout, a roll-back's remedies."""
@@ -249,8 +251,8 @@ class Training:
         """Save a checkpoint marked healthy, and the best one where the distance is a new best."""
         best = self.state.best
         if distance is not None:
-            if not best or distance < best["fd_domain"]:
-                self.state.best = {"fd_domain": distance, "nimg": self.state.nimg, "stale": 0}
+            if not best or distance < best["fd"]:
+                self.state.best = {"fd": distance, "nimg": self.state.nimg, "stale": 0}
                 self._save(save_best)
             else:
                 self.state.best = {**best, "stale": best["stale"] + 1}

@@ -117,8 +117,8 @@ def progress_line(label: str, row: dict[str, Any]) -> str:
         f"{row['images_per_second']:.0f} img/s",
         f"ETA {minutes}:{seconds:02d}",
     ]
-    if "fd_domain" in row:
-        parts.append(f"fd_domain {row['fd_domain']:.2f}")
+    if "fd" in row:
+        parts.append(f"fd {row['fd']:.2f}")
     parts += [f"loss_d {row['loss_d']:.3f}", f"loss_g {row['loss_g']:.3f}"]
     parts += [f"gap {row['gap']:.2f}", f"penalty {row['penalty']:.3f}"]
     parts.append(f"augment {row['augment']:.2f}")

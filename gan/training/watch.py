@@ -160,7 +160,7 @@ class Watch:
 
         Args:
             nimg: Real images shown so far.
-            figures: Of the tracker, `fd_domain` among them; none at all is no measurement.
+            figures: Of the tracker, `fd` among them; none at all is no measurement.
         """
         memory = self._memory
         if not figures:

@@ -41,7 +41,7 @@ def _contrast(network: nn.Module) -> dict[str, float]:
     """Return a figure to keep the best by; a distance would take longer than the training."""
     z_dim = modality("image").z_dim("tiny")
     images = network(latents(1, "contrast", count=4, z_dim=z_dim), torch.tensor([0, 1, 0, 1]))
-    return {"fd_domain": 1 / images.std().item()}
+    return {"fd": 1 / images.std().item()}
 
 
 def _child(work: str, folder: Path, die_at: int) -> int:

@@ -27,7 +27,7 @@ Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 COMMANDS = (
     *("demo", "up", "down", "init", "recipes", "validate", "retrain", "evaluate", "promote"),
-    *("rollback", "generate", "status", "reconcile", "summary"),
+    *("rollback", "generate", "status", "reconcile", "summary", "compare"),
 )
 
 
@@ -123,7 +123,7 @@ def test_batch_version_run_and_flow_run_name_each_other(
     assert run["info"]["run_name"] == "tiny v1"
     assert of_run["model_version"] == asset["model_version"]
     assert of_run["bundle_digest"] == asset["bundle_digest"]
-    assert {"fd_domain", "train/loss_g"} <= {m["key"] for m in run["data"]["metrics"]}
+    assert {"evaluation/fd_domain", "train/loss_g"} <= {m["key"] for m in run["data"]["metrics"]}
 
     flow_run = _ask(f"{mill_settings.prefect_url}/api/flow_runs/{asset['flow_run']}")
     assert flow_run["name"] == "retrain-tiny"

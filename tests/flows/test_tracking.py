@@ -94,14 +94,13 @@ def test_a_report_with_pictures(mlflow_settings: Settings, run: TrackedRun, tmp_
     describe_run(run, "stickers v1", "From [flow](http://x).")
 
     assert sent == {
-        "fd_domain": 1.5,
-        "fd_domain_low": 1.0,
-        "fd_domain_high": 2.0,
-        "fd_domain_n": 500,
+        "evaluation/fd_domain": 1.5,
+        "interval/fd_domain_low": 1.0,
+        "interval/fd_domain_high": 2.0,
     }
     client = _client(mlflow_settings)
     found = client.get_run(run.run_id)
-    assert found.data.metrics["fd_domain_low"] == 1.0
+    assert found.data.metrics["interval/fd_domain_low"] == 1.0
     assert found.data.tags["mlflow.note.content"] == "From [flow](http://x)."
     assert found.inputs.dataset_inputs[0].dataset.source_type == "dvc"
     assert "evaluation/grid.png" in [

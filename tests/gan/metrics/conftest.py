@@ -10,6 +10,9 @@ from gan.bundle import Bundle
 from gan.image.dataset import Dataset
 from gan.metrics.domain import train_extractor
 from gan.metrics.extractors import Extractor, load_extractor
+from gan.metrics.meter import Meter
+from gan.metrics.store import FeatureStore
+from gan.sections import EvaluateSpec
 from tests.gan.bundles import pack_untrained
 
 CLASSES = ["bars", "checks", "dots"]
@@ -79,3 +82,21 @@ def extractor_folder(data: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 def extractor(extractor_folder: Path) -> Extractor:
     """Return that extractor, opened."""
     return load_extractor(extractor_folder)
+
+
+@pytest.fixture
+def make_meter(tmp_path: Path) -> Callable[..., Meter]:
+    """Return what makes a meter with a store of its own: (data, extractor, samples=300, seed=3)."""
+
+    def make(data: Dataset, extractor: Extractor, samples: int = 300, seed: int = 3) -> Meter:
+        spec = EvaluateSpec(samples=samples, seed=seed)
+        store = FeatureStore(tmp_path / "features", lambda _: None)
+        return Meter(data, extractor, spec, store, lambda _: None)
+
+    return make
+
+
+@pytest.fixture
+def meter(make_meter: Callable[..., Meter], data: Dataset, extractor: Extractor) -> Meter:
+    """Return a meter of 300 samples on the three classes."""
+    return make_meter(data, extractor)

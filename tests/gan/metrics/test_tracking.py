@@ -20,7 +20,7 @@ from gan.split import split
 Z_DIM = 8
 Draw = Callable[..., Dataset]
 FIGURES = {
-    "fd_domain", "diversity", "worst_diversity", "coverage", "worst_coverage", "class_accuracy",
+    "fd", "diversity", "worst_diversity", "coverage", "worst_coverage", "class_accuracy",
     "rank", "samples",
 }  # fmt: skip
 
@@ -70,9 +70,9 @@ def test_a_perfect_generator_has_the_figures_of_the_reals(tracker: Tracker, data
 
     assert set(found) == FIGURES
     assert found["samples"] == SAMPLES
-    assert found["fd_domain"] < 0.01 * poor["fd_domain"]
+    assert found["fd"] < 0.01 * poor["fd"]
     assert found["diversity"] == pytest.approx(1, abs=0.03)
-    assert found["worst_diversity"] == pytest.approx(1, abs=0.06)
+    assert found["worst_diversity"] == pytest.approx(1, abs=0.1)  # 80 images, drawn 333 times
     assert found["rank"] == pytest.approx(1, abs=0.03)
     assert found["coverage"] > 0.95
     assert found["worst_coverage"] > 0.9
@@ -125,9 +125,9 @@ def test_the_network_is_left_as_it_was(tracker: Tracker) -> None:
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_held_out_images_are_never_read(extractor: Extractor, draw: Draw) -> None:
+def test_held_out_images_are_never_read(extractor: Extractor, data: Dataset, draw: Draw) -> None:
     """The reals are of the training part alone, and every class has its share of them."""
-    large = draw(3000, extractor.card.classes)
+    large = draw(3000, data.classes)
     tracker = open_tracker(extractor, large, 1, Z_DIM)
     trained, held_out = split(len(large), large.digest)
     shares = np.bincount(large.labels[trained]) / len(trained)
@@ -182,13 +182,22 @@ def test_an_image_that_is_not_finite_is_refused(tracker: Tracker) -> None:
     assert network.norm.training
 
 
+def test_other_classes_cost_the_accuracy_alone(
+    extractor: Extractor, data: Dataset, draw: Draw
+) -> None:
+    """A pinned extractor goes on measuring when a class comes or goes."""
+    fewer = draw(120, data.classes[:2])
+    found = open_tracker(extractor, fewer, 1, Z_DIM).measure(Replay(fewer))
+
+    assert set(found) == FIGURES - {"class_accuracy"}
+    assert found["coverage"] > 0.9
+
+
 def test_data_that_do_not_fit_are_refused(extractor: Extractor, data: Dataset, draw: Draw) -> None:
-    """Other classes, another shape, too few images, all alike: one line each."""
+    """Another shape, too few images, all alike: one line each."""
     grey = draw(60, data.classes, channels=1)
     alike = dataclasses.replace(data, images=np.full_like(data.images, 9))
 
-    with pytest.raises(UsageError, match="3 classes, other than the 2"):
-        open_tracker(extractor, draw(60, data.classes[:2]), 1, Z_DIM)
     with pytest.raises(UsageError, match="16 px images with 3 channels"):
         open_tracker(extractor, grey, 1, Z_DIM)
     with pytest.raises(SourceError, match="5 images; at least 6"):

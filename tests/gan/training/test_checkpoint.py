@@ -26,7 +26,7 @@ _PLAIN: dict[str, Any] = {
     "gamma": 0.25,
     "boost": 0.125,
     "watch": {"guards": [1, 2.5, None, "x"], "limit": float("inf")},
-    "best": {"fd_domain": 12.5, "nimg": 64, "stale": 1},
+    "best": {"fd": 12.5, "nimg": 64, "stale": 1},
 }
 
 
@@ -236,7 +236,7 @@ def test_a_roll_back_is_kept_and_what_was_later_forgotten(tmp_path: Path) -> Non
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     """A plain value of a wrong kind is an error of the program when saving, not a day later."""
     wrongs: list[dict[str, Any]]
-    wrongs = [{"gamma": "auto"}, {"best": {"fd_domain": 1.0}}, {"seconds": float("nan")}]
+    wrongs = [{"gamma": "auto"}, {"best": {"fd": 1.0}}, {"seconds": float("nan")}]
     for wrong in wrongs:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             save_checkpoint(tmp_path, dataclasses.replace(_state(), **wrong))

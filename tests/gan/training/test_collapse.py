@@ -10,7 +10,7 @@ from gan.training.watch import Tick, Watch
 TICKS = 40
 TICK_IMAGES, STEPS = 800, 50
 GOOD = {
-    "fd_domain": 6.0,
+    "fd": 6.0,
     "diversity": 0.9,
     "worst_diversity": 0.8,
     "coverage": 0.6,
@@ -40,13 +40,13 @@ def after_healthy(count: int, **options: Any) -> Watch:
 
 
 COLLAPSES = [
-    ("distance", {"fd_domain": 19.0}),
-    ("distance", {"fd_domain": math.nan}),
-    ("collapse", {"fd_domain": 7.0, "diversity": 0.55}),
-    ("collapse", {"fd_domain": 7.0, "rank": 0.2}),
-    ("coverage", {"fd_domain": 7.0, "coverage": 0.2}),
-    ("class", {"fd_domain": 7.0, "coverage": 0.55, "worst_coverage": 0.1}),
-    ("class", {"fd_domain": 7.0, "worst_diversity": 0.2}),
+    ("distance", {"fd": 19.0}),
+    ("distance", {"fd": math.nan}),
+    ("collapse", {"fd": 7.0, "diversity": 0.55}),
+    ("collapse", {"fd": 7.0, "rank": 0.2}),
+    ("coverage", {"fd": 7.0, "coverage": 0.2}),
+    ("class", {"fd": 7.0, "coverage": 0.55, "worst_coverage": 0.1}),
+    ("class", {"fd": 7.0, "worst_diversity": 0.2}),
 ]
 
 
@@ -82,7 +82,7 @@ def test_a_collapsed_start_is_seen_once_half_the_run_is_over() -> None:
     for number in range(1, TICKS + 1):
         assert guards.tick(at(number)) is None
         if number % 4 == 0:
-            figures = {**stuck, "fd_domain": 71.0 + number / 100}
+            figures = {**stuck, "fd": 71.0 + number / 100}
             alarms[number] = guards.measured(number * TICK_IMAGES, figures)
 
     raised = {number for number, alarm in alarms.items() if alarm}
@@ -98,7 +98,7 @@ def test_a_slow_start_that_gets_better_raises_none() -> None:
         assert guards.tick(at(number)) is None
         if number % 4 == 0:
             diversity = 0.9 if number == 4 else 0.2  # noise is diverse too
-            figures = {**GOOD, "fd_domain": 80.0 - number, "diversity": diversity, "rank": 0.3}
+            figures = {**GOOD, "fd": 80.0 - number, "diversity": diversity, "rank": 0.3}
             assert guards.measured(number * TICK_IMAGES, figures) is None
 
 
@@ -110,11 +110,11 @@ def test_a_textbook_generator_may_draw_few_images(loss: str) -> None:
     guards = after_healthy(24, loss=loss, penalised=False)
     for number, (diversity, distance) in enumerate(zip(diversities, distances, strict=True)):
         low = {"diversity": diversity, "worst_diversity": 0.15, "coverage": 0.05, "rank": 0.4}
-        assert guards.measured(20_000 + number, {"fd_domain": distance, **low}) is None
+        assert guards.measured(20_000 + number, {"fd": distance, **low}) is None
 
-    guards.measured(21_000, {"fd_domain": 10.0, "diversity": 0.6})
-    guards.measured(22_000, {"fd_domain": 16.0, "diversity": 0.1})
-    alarm = guards.measured(23_000, {"fd_domain": 16.0, "diversity": 0.1})
+    guards.measured(21_000, {"fd": 10.0, "diversity": 0.6})
+    guards.measured(22_000, {"fd": 16.0, "diversity": 0.1})
+    alarm = guards.measured(23_000, {"fd": 16.0, "diversity": 0.1})
     assert alarm is not None
     assert alarm.guard == "collapse"
 
@@ -124,4 +124,4 @@ def test_without_figures_nothing_is_measured() -> None:
     guards = after_healthy(24)
     for nimg in (10_000, 14_000, 18_000):
         assert guards.measured(nimg, {}) is None
-        assert guards.measured(nimg, {"fd_domain": 6.0, "samples": 1000.0}) is None
+        assert guards.measured(nimg, {"fd": 6.0, "samples": 1000.0}) is None

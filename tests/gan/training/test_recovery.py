@@ -23,11 +23,11 @@ from gan.training.stats import STATS, read_stats
 from gan.training.team import Team
 
 Workspace = Callable[..., Layout]
-HEALTHY = {"fd_domain": 5.0, "diversity": 0.9, "coverage": 0.8, "rank": 0.9}
+HEALTHY = {"fd": 5.0, "diversity": 0.9, "coverage": 0.8, "rank": 0.9}
 # Small and gentle: a thousand steps take seconds, and nothing but what is planted goes wrong.
 GENTLE = {"preset": "dense32", "batch_size": 4, "lr": 1e-4, "decay": True, "augment": 0.1}
 GENTLE |= {"loss": "relativistic", "gamma": 10.0}
-COLLAPSED = {"fd_domain": 50.0, "diversity": 0.02, "coverage": 0.01, "rank": 0.05}
+COLLAPSED = {"fd": 50.0, "diversity": 0.02, "coverage": 0.01, "rank": 0.05}
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def _collapsing(after: int, until: int = 10**9) -> Callable[[nn.Module], dict[st
         assert not average.training
         number = next(calls)
         fails = after <= number < until
-        return dict(COLLAPSED) if fails else {**HEALTHY, "fd_domain": 5.0 - number / 100}
+        return dict(COLLAPSED) if fails else {**HEALTHY, "fd": 5.0 - number / 100}
 
     return measure
 
@@ -146,7 +146,7 @@ def test_patience_ends_a_training_that_no_longer_improves(workspace: Workspace) 
     """Without a new best for so many measurements it stops, and packs the best, not the last."""
     layout = workspace(budget={"kimg": 1.6, "patience": 2})
     distances = iter([9.0, 5.0, 6.0, 7.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    bundle = _train(layout, measure=lambda _: {**HEALTHY, "fd_domain": next(distances)})
+    bundle = _train(layout, measure=lambda _: {**HEALTHY, "fd": next(distances)})
 
     assert bundle.card.kimg == pytest.approx(0.32)  # the second of ten measurements
     assert next(distances) == 1.0  # the fifth was never taken
@@ -156,13 +156,11 @@ def test_what_measured_best_is_packed(workspace: Workspace) -> None:
     """A training that went past its best packs that and says so; asked again, it does it again."""
     layout = workspace(kimg=0.8)
     distances = iter([9.0, 5.0, 3.0, *([4.0] * 7)])
-    bundle = _train(layout, measure=lambda _: {**HEALTHY, "fd_domain": next(distances)})
+    bundle = _train(layout, measure=lambda _: {**HEALTHY, "fd": next(distances)})
 
     assert bundle.card.kimg == pytest.approx(0.24)
     (said,) = _events(layout, "best")
-    assert said["message"] == (
-        "packing the average of 0.2 kimg, which measured best (fd_domain 3.00)"
-    )
+    assert said["message"] == ("packing the average of 0.2 kimg, which measured best (fd 3.00)")
     shutil.rmtree(layout.bundle("tiny"))
     assert _train(layout).digest == bundle.digest
     assert len(_events(layout, "best")) == 1

@@ -21,7 +21,7 @@ def test_a_row_holds_figures_progress_and_speed(tmp_path: Path) -> None:
     stats = _stats(path, seconds=100.0)
     stats.count(128)
     stats.row(128, 0.5, **FIGURES)
-    stats.row(256, 1.0, **FIGURES, fd_domain=3.5)
+    stats.row(256, 1.0, **FIGURES, fd=3.5)
     first, second = read_stats(path)
 
     assert (first["nimg"], first["kimg"], first["share"], first["attempt"]) == (128, 0.128, 0.5, 0)
@@ -29,7 +29,7 @@ def test_a_row_holds_figures_progress_and_speed(tmp_path: Path) -> None:
     assert first["seconds"] >= 100
     assert first["eta_seconds"] == pytest.approx(first["seconds"], abs=1)
     assert first["images_per_second"] > 0
-    assert (second["fd_domain"], second["eta_seconds"]) == (3.5, 0.0)
+    assert (second["fd"], second["eta_seconds"]) == (3.5, 0.0)
 
 
 def test_people_see_a_line_with_an_eta(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,11 +45,11 @@ def test_people_see_a_line_with_an_eta(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_measurement_stands_in_the_line() -> None:
     """The distance is shown where it was measured, and the GPU's memory in place of the host's."""
     row = {**FIGURES, "kimg": 1.0, "share": 0.1, "images_per_second": 9.0, "eta_seconds": 60.0}
-    line = progress_line("train x", {**row, "fd_domain": 1.234, "gpu_memory_mb": 1e4})
+    line = progress_line("train x", {**row, "fd": 1.234, "gpu_memory_mb": 1e4})
 
-    assert "  fd_domain 1.23  loss_d" in line
+    assert "  fd 1.23  loss_d" in line
     assert line.endswith("GPU 10.0 GB")
-    assert "fd_domain" not in progress_line("train x", row)
+    assert "fd" not in progress_line("train x", row)
 
 
 def test_an_event_is_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

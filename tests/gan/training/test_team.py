@@ -95,7 +95,7 @@ heard["worst"] = team.worst(torch.tensor([float(rank), -float(rank)])).tolist()
 heard["rows"] = team.rows(torch.tensor([rank, 7])).tolist()
 heard["silence"] = team.heard(None, False, False)
 heard["one word"] = team.heard("SIGTERM" if rank else None, rank == 0, False)
-heard["told"] = team.told({{"fd_domain": 0.1 + 0.2, "nothing": None}} if rank == 0 else {{}})
+heard["told"] = team.told({{"fd": 0.1 + 0.2, "nothing": None}} if rank == 0 else {{}})
 tensors = take_steps(Layout(folder), team, 2)
 save_file({{key: value.contiguous() for key, value in tensors.items()}}, folder / f"{{rank}}.st")
 team.wait()
@@ -176,7 +176,7 @@ def test_all_hear_what_one_says(heard: list[dict[str, Any]]) -> None:
         assert each["rows"] == [[0, 7], [1, 7]]
         assert each["silence"] == [None, [False, False]]
         assert each["one word"] == ["SIGTERM", [True, False]]
-        assert each["told"] == {"fd_domain": 0.1 + 0.2, "nothing": None}
+        assert each["told"] == {"fd": 0.1 + 0.2, "nothing": None}
 
 
 def test_the_end_of_a_process_is_noticed(heard: list[dict[str, Any]]) -> None:

@@ -31,7 +31,7 @@ HEALTHY = Tick(
     loss_g=1.3,
 )
 GOOD = {
-    "fd_domain": 6.0,
+    "fd": 6.0,
     "diversity": 0.9,
     "worst_diversity": 0.8,
     "coverage": 0.6,
@@ -124,9 +124,9 @@ def test_a_training_of_a_few_steps_raises_none() -> None:
     bad = [replace(HEALTHY, nimg=i * BATCH, steps=1, gap=50.0, saturation=1.0) for i in range(40)]
 
     assert first_alarm(guards, bad) is None
-    assert guards.measured(20 * BATCH, {**GOOD, "fd_domain": 70.0, "diversity": 0.1}) is None
-    assert guards.measured(30 * BATCH, {**GOOD, "fd_domain": 71.0, "diversity": 0.1}) is None
-    assert guards.measured(40 * BATCH, {**GOOD, "fd_domain": 72.0, "diversity": 0.1}) is None
+    assert guards.measured(20 * BATCH, {**GOOD, "fd": 70.0, "diversity": 0.1}) is None
+    assert guards.measured(30 * BATCH, {**GOOD, "fd": 71.0, "diversity": 0.1}) is None
+    assert guards.measured(40 * BATCH, {**GOOD, "fd": 72.0, "diversity": 0.1}) is None
 
 
 @pytest.mark.parametrize("loss", ["minimax", "least_squares"])
@@ -210,7 +210,7 @@ def test_a_record_in_json_gives_the_same_decisions() -> None:
                 resumed.restore(json.loads(json.dumps(resumed.record(), allow_nan=False)))
                 assert resumed.record() == guards.record()
             tick = at(number, **row)
-            figures = {**GOOD, "fd_domain": 5.0 + number}
+            figures = {**GOOD, "fd": 5.0 + number}
             assert resumed.tick(tick) == guards.tick(tick)
             assert resumed.measured(tick.nimg, figures) == guards.measured(tick.nimg, figures)
             assert resumed.spike_limits() == guards.spike_limits()
@@ -227,7 +227,7 @@ def test_a_record_is_not_touched_by_what_comes_after() -> None:
     for number in range(7, 12):
         guards.tick(at(number, gap=50.0))
         other.tick(at(number, gap=50.0))
-    other.measured(9000, {**GOOD, "fd_domain": 1.0})
+    other.measured(9000, {**GOOD, "fd": 1.0})
 
     assert json.dumps(record) == written
 
