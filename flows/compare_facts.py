@@ -100,8 +100,13 @@ class Page:
 
 
 def better(row: "Row") -> Letter:
-    """Return the better model of a metric; "" when the interval of the difference holds 0."""
+    """Return the better model of a metric; "" when the interval of the difference holds 0.
+
+    Nor is there a better one where the best is in between.
+    """
     low, high = row.difference.low, row.difference.high
+    if row.less_is_better is None:
+        return ""
     if low > 0:
         return "B" if row.less_is_better else "A"
     if high < 0:

@@ -141,7 +141,11 @@ def _metrics(page: Page) -> str:
 
 def _metric(row: "Row") -> str:
     letter = better(row)
-    direction = "less is better" if row.less_is_better else "more is better"
+    direction, undecided = "more is better", "no difference seen"
+    if row.less_is_better is None:
+        direction, undecided = "1 is best", "neither: 1 is best"
+    elif row.less_is_better:
+        direction = "less is better"
     digits = min(digits_of(row.a), digits_of(row.b))
     found = f'<span class="mark {letter.lower()}">{letter}</span>'
     cells = {
@@ -149,7 +153,7 @@ def _metric(row: "Row") -> str:
         "B": _interval(row.b, f"z.{digits}f"),
         "A &minus; B": _interval(row.difference, f"+z.{digits_of(row.difference)}f"),
         "A | B better": _whisker(row),
-        "Better": found if letter else "<small>no difference seen</small>",
+        "Better": found if letter else f"<small>{undecided}</small>",
     }
     return (
         f'<tr role="row"><th scope="row" role="rowheader">{_text(row.name)}'
@@ -169,7 +173,7 @@ def _whisker(row: "Row") -> str:
         75 + 68 * toward_b * each / reach for each in (found.low, found.value, found.high)
     )
     colour = f"var(--{letter.lower()})" if letter else "var(--faded)"
-    said = f"{letter} is better" if letter else "the interval holds 0"
+    said = f"{letter} is better" if letter else "neither is better"
     return (
         f'<svg viewBox="0 0 150 26" role="img" aria-label="{said}">'
         '<path d="M75 1V25" stroke="var(--faded)" stroke-dasharray="2 3"/>'

@@ -5,6 +5,7 @@ images differ: with fewer, one class in many is low by chance alone. Where no cl
 all images together are taken for one class.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from gan.metrics.frechet import frechet_distance
 from gan.metrics.intervals import Measured
-from gan.metrics.moments import Features, moments_of
+from gan.metrics.moments import Features, Moments, RunningMoments
 from gan.metrics.neighbours import coverage, diversity, neighbourhood, spread
 
 _ENOUGH = 25
+_ROWS = 2000
 _FULL_ABOVE_DIMS = 512  # there a distance takes seconds, and without full rank says next to nothing
 
 Ordinals = NDArray[np.int64]
@@ -133,7 +135,7 @@ def class_scores(
     for number in np.unique(asked).tolist():
         mine, its = asked == number, labels == number
         coverage_of, diversity_of = near.get(number, (None, None))
-        distance, low_rank = _distance(reals[its], fakes[mine])
+        distance, low_rank = _distance(_moments_at(reals, its), _moments_at(fakes, mine))
         found[number] = ClassScore(
             count=int(mine.sum()),
             reals=int(its.sum()),
@@ -146,11 +148,19 @@ def class_scores(
     return found
 
 
-def _distance(reals: Features, fakes: Features) -> tuple[float | None, bool]:
+def _moments_at(features: Features, chosen: NDArray[np.bool_]) -> Moments:
+    """Return the moments of some rows, read in portions: a class may be most of a million."""
+    stream = RunningMoments(features.shape[1])
+    places = np.flatnonzero(chosen)
+    for start in range(0, len(places), _ROWS):
+        stream.add(features[places[start : start + _ROWS]])
+    return stream.moments
+
+
+def _distance(one: Moments, other: Moments) -> tuple[float | None, bool]:
     """Return the Frechet distance of a class, and whether a covariance is of deficient rank."""
-    if min(len(reals), len(fakes)) < 2:
+    if min(one.count, other.count) < 2:
         return None, True
-    one, other = moments_of(reals), moments_of(fakes)
     low_rank = one.is_low_rank or other.is_low_rank
     if low_rank and one.dims > _FULL_ABOVE_DIMS:
         return None, True
@@ -158,13 +168,18 @@ def _distance(reals: Features, fakes: Features) -> tuple[float | None, bool]:
 
 
 def mean_of(parts: list[Measured]) -> Measured:
-    """Return the mean of what was measured on sets apart; its influences are theirs in order."""
+    """Return the mean of what was measured on sets apart; its influences are theirs in order.
+
+    Of figures from 0 up, all of them shares or none.
+    """
     total = sum(len(part.influence) for part in parts)
     shares = [part.influence * (total / len(part.influence) / len(parts)) for part in parts]
     return Measured(
         float(np.mean([part.value for part in parts])),
         np.concatenate(shares),
         sum(part.extra_variance for part in parts) / len(parts) ** 2,
+        least=0.0,
+        most=1.0 if all(part.is_share for part in parts) else math.inf,
     )
 
 

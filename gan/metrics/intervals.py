@@ -40,6 +40,7 @@ class Measured:
         other: The same for each sample of the set that the value is held against, [m]; empty where
             that set is taken as given.
         least: No value is smaller; neither is the lower end of the interval.
+        most: No value is larger; neither is the upper end.
     """
 
     value: float
@@ -48,6 +49,7 @@ class Measured:
     is_share: bool = False
     other: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     least: float = -math.inf
+    most: float = math.inf
 
     def __post_init__(self) -> None:
         """Refuse what has no spread.
@@ -70,7 +72,8 @@ class Measured:
         if self.is_share:
             return self._wilson()
         reach = _NORMAL * self.se
-        return Interval(self.value, max(self.least, self.value - reach), self.value + reach)
+        low, high = self.value - reach, self.value + reach
+        return Interval(self.value, max(self.least, low), min(self.most, high))
 
     def _wilson(self) -> Interval:
         """Return Wilson's interval (1927) for as many independent samples as the variance says."""

@@ -58,7 +58,8 @@ class Row:
         a: Of the first model.
         b: Of the second.
         difference: a - b, with a paired interval.
-        less_is_better: Whether a difference below 0 speaks for the first.
+        less_is_better: Whether a difference below 0 speaks for the first; None where neither end
+            does, as of diversity, which is 1 for a perfect generator.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Row:
     a: Interval
     b: Interval
     difference: Interval
-    less_is_better: bool
+    less_is_better: bool | None
 
 
 @dataclass(frozen=True)

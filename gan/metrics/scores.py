@@ -124,9 +124,9 @@ def within_classes(measured: Measured, asked: Ordinals) -> Measured:
     return replace(measured, influence=influence - means[place])
 
 
-def less_is_better(name: str) -> bool:
-    """Return whether a lower value of a metric is the better one."""
-    return name.startswith(_LESS_IS_BETTER)
+def less_is_better(name: str) -> bool | None:
+    """Return whether a lower value of a metric is the better one; None where 1 is the best."""
+    return None if name == "diversity" else name.startswith(_LESS_IS_BETTER)
 
 
 def score(

@@ -145,7 +145,8 @@ def test_the_pairing_agrees_with_the_reports(
     better = {row.name: row.less_is_better for row in found.rows}
     assert better["fd_domain"]
     assert better["kd_domain"]
-    assert not better["recall"]
+    assert better["recall"] is False
+    assert better["diversity"] is None
 
 
 def test_a_second_model_costs_only_what_is_new(
