@@ -2,17 +2,12 @@
 
 import json
 
-from rich.console import Console
-from rich.table import Table
-
 from flows import evidence
 from flows.story import shown
 from gan.metrics.calibration import CALIBRATION, Calibration, calibrate
 from gan.metrics.calibration_plot import CALIBRATION as PICTURE
 from gan.paths import Layout
 from gan.recipe import load_recipe
-
-_console = Console(highlight=False, soft_wrap=True)
 
 
 def measure(layout: Layout, name: str, sets: int) -> Calibration:
@@ -37,38 +32,35 @@ def show(layout: Layout, name: str, found: Calibration, *, as_json: bool) -> Non
         print(json.dumps(json.loads((folder / CALIBRATION).read_bytes()), indent=2))
         return
     pairs, halvings = len(found.differences), len(found.halves_kernel)
-    table = Table("question", "answer", box=None, padding=(0, 2))
     rows = {
-        f"{found.metric} of the model, N {found.samples:,}, {found.sets} sets of samples": (
+        f"{found.metric} at N {found.samples:,}, mean of {found.sets} sets of samples": (
             f"{found.distance:.4g}"
         ),
-        "the same model twice: called different": (
-            f"{found.false_alarms} of {pairs} pairs (5 % is what the intervals promise)"
+        "the same model twice: called different (5 % are promised)": (
+            f"{found.false_alarms} of {pairs} pairs"
         ),
         "its spread from set to set, and what the intervals say": (
             f"{found.spread:.3g}, {found.expected_spread:.3g}"
         ),
         "half of the real images against the other half": f"{found.halves:.4g}",
         "their kernel distance: called different from 0": f"{found.halves_missed} of {halvings}",
-        "smallest difference that can be seen": f"{found.smallest:.3g}",
-        "the gate lets a candidate be worse by": f"{found.allowed:.3g}",
+        "smallest difference that independent samples can show": f"{found.smallest:.3g}",
+        "the gate lets a candidate be worse by at most": f"{found.allowed:.3g}",
     }
     for question, answer in rows.items():
-        table.add_row(question, answer)
-    _console.print(table)
+        print(f"  {question:<60} {answer}")
     if found.can_decide:
         print(f"N {found.samples:,} is enough for the gate's margin.")
     else:
-        wanted = _enough(found)
         print(
-            f"N {found.samples:,} is too small for the gate's margin: a difference that the gate "
-            f"forbids may not be seen. Set evaluate.samples to about {wanted:,}, or raise "
-            "gate.margin."
+            f"N {found.samples:,} is small for the gate's margin: no worse model passes for that, "
+            f"but one that is as good may be refused. Set evaluate.samples to about "
+            f"{_enough(found):,}, or raise gate.margin."
         )
     print(f"Picture: {shown(folder / PICTURE)}")
 
 
 def _enough(found: Calibration) -> int:
-    """Return the samples at which the smallest visible difference is the margin, in thousands."""
+    """Return the samples at which the smallest visible difference is the margin, by 1,000 up."""
     ratio = found.smallest / found.allowed if found.allowed > 0 else 1.0
     return max(1, round(found.samples * ratio**2 / 1000 + 0.5)) * 1000

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows.story import headline, shown
@@ -99,14 +98,17 @@ def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("metric", "value", "95 % interval", "N", "", box=None, padding=(0, 2))
-    for name, each in found["metrics"].items():
+    width = max(map(len, found["metrics"])) + 2
+    print(f"  {'metric':<{width}}{'value':>10}  {'95 % interval':<24} N")
+    first, second = found["distance"], found["kernel"]
+    names = sorted(found["metrics"], key=lambda n: (not n.startswith(first), second not in n, n))
+    for name in names:
+        each = found["metrics"][name]
         interval = f"[{each['low']:.4g}, {each['high']:.4g}]" if "low" in each else ""
         notes = [each["class"]] if "class" in each else []
-        notes += ["N too small for these features"] if each.get("low_rank") else []
-        cells = (interval, f"{each['n']:,}", ", ".join(notes))
-        table.add_row(name, f"{each['value']:.4g}", *map(escape, cells))
-    _console.print(table)
+        notes += ["fewer than the features have dims"] if each.get("low_rank") else []
+        line = f"  {name:<{width}}{each['value']:>10.4g}  {interval:<24} {each['n']:<7,}"
+        print(f"{line} {', '.join(notes)}".rstrip())
     if not found["held_out"]:
         print("memorisation is not measured: there are too few images to hold some out.")
     print(f"metric id {found['metric_id']}; pictures: {shown(layout.evaluation(recipe))}")

@@ -139,13 +139,13 @@ def mill_settings(settings_on: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture(scope="session")
 def mill_environment(mill_settings: Settings) -> dict[str, str]:
-    """Return the environment of a user with those ports."""
+    """Return the environment of a user with those ports, in the plainest of shells."""
     given = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
     ports = {
         "GANMILL_PREFECT_PORT": str(mill_settings.prefect_port),
         "GANMILL_MLFLOW_PORT": str(mill_settings.mlflow_port),
     }
-    return {**given, **ports, "COLUMNS": "80"}
+    return {**given, **ports, "COLUMNS": "80", "SHELL": "/bin/sh"}
 
 
 @pytest.fixture(scope="session")

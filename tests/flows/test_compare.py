@@ -181,6 +181,8 @@ def compare(ganmill: Run, changed_root: Path, mill_settings: Settings) -> Run:
     servers = {
         "MLFLOW_TRACKING_URI": mill_settings.mlflow_url,
         "PREFECT_API_URL": f"{mill_settings.prefect_url}/api",
+        "GANMILL_PREFECT_PORT": "9",  # these servers are another workspace's
+        "GANMILL_MLFLOW_PORT": "10",
     }
 
     def run(*words: str) -> Done:
