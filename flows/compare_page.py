@@ -238,7 +238,9 @@ def _cell(label: str, content: str) -> str:
 
 
 def _interval(found: "Interval", form: str) -> str:
-    value, low, high = (_minus(f"{each:{form}}") for each in (found.value, found.low, found.high))
+    value, low, high = (
+        _minus(f"{each:{form}}" if each else "0") for each in (found.value, found.low, found.high)
+    )
     return f"{value} <small>[{low}, {high}]</small>"
 
 

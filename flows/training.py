@@ -114,6 +114,9 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
     run = tracking.open_run(layout, mill.settings, recipe.name, name, tags, params)
     source = {"path": str(layout.shipped_bundle(recipe.name).relative_to(layout.root))}
     profile = {"classes": len(card["classes"])}
+    meta = read_json(layout.train_data(recipe.name) / "meta.json")
+    if meta["digest"] == card["data_digest"]:  # MLflow keeps the first profile of equal data
+        profile["images"] = meta["count"]
     tracking.log_dataset(run, recipe.name, card["data_digest"], source, profile)
     with StatsTail(run, layout.shipped_history(recipe.name)):
         pass
