@@ -122,9 +122,8 @@ def _gather(  # the parts of the evidence
         return Evidence(
             recipe.name, candidate.digest, None, "", None, None, {"bundle verifies": False}
         )
-    checks["training ended healthy"] = read_json(folder / "card.json").get("status") != "degraded"
+    checks |= checks_of(read_json(folder / "card.json"), report, candidate.digest)
     paired = _pair(layout, settings, recipe, folder, champion) if champion else None
-    checks["metrics are of this bundle"] = report["bundle_digest"] == candidate.digest
     return Evidence(
         recipe=recipe.name,
         candidate_digest=candidate.digest,
@@ -134,6 +133,25 @@ def _gather(  # the parts of the evidence
         paired=paired,
         checks=checks,
     )
+
+
+def checks_of(card: dict[str, Any], report: dict[str, Any], digest: str) -> dict[str, bool]:
+    """Return what must hold of a bundle beside its distances, by the words that the gate says.
+
+    Copies are looked for where images were held out; a folder of fewer than 640 has none to spare.
+
+    Args:
+        card: The bundle's `card.json`.
+        report: Its `metrics.json`.
+        digest: Its digest.
+    """
+    checks = {
+        "training ended healthy": card.get("status") != "degraded",
+        "metrics are of this bundle": report["bundle_digest"] == digest,
+    }
+    if report["held_out"]:
+        checks["copies no training image"] = report["is_copying"] is False
+    return checks
 
 
 def _pair(
