@@ -172,15 +172,20 @@ def mean_of(parts: list[Measured]) -> Measured:
 
     Of figures from 0 up, all of them shares or none.
     """
-    total = sum(len(part.influence) for part in parts)
-    shares = [part.influence * (total / len(part.influence) / len(parts)) for part in parts]
     return Measured(
         float(np.mean([part.value for part in parts])),
-        np.concatenate(shares),
+        _joined([part.influence for part in parts]),
         sum(part.extra_variance for part in parts) / len(parts) ** 2,
+        other=_joined([part.other for part in parts]),
         least=0.0,
         most=1.0 if all(part.is_share for part in parts) else math.inf,
     )
+
+
+def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return influences on parts as influences on their mean, over all samples together."""
+    total = sum(map(len, parts))
+    return np.concatenate([part * (total / max(1, len(part)) / len(parts)) for part in parts])
 
 
 def evenly(length: int, count: int) -> Ordinals:
