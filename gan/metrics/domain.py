@@ -148,13 +148,13 @@ def train_extractor(
 
 
 def _parts(data: Items, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return ordinals of the images to learn from and of those to be tested on, in rising order."""
+    """Return ordinals of the images to learn from, and of those to be tested on in rising order."""
     learnt, held_out = split(len(data), data.digest)
     if len(held_out):
         return learnt, held_out
     order = np.random.default_rng(seed_at(seed, "extractor", "split")).permutation(len(data))
     tenth = len(data) // 10
-    return np.sort(order[tenth:]), np.sort(order[:tenth])
+    return order[tenth:], np.sort(order[:tenth])
 
 
 def _learn(network: nn.Module, lesson: _Lesson, course: _Course, progress: Say) -> None:
