@@ -146,7 +146,7 @@ def others(rows: "Sequence[Row]") -> str:
         for letter in ("A", "B")
         if names[letter]
     ]
-    said += [f"{len(names[''])} show{'s' if len(names['']) == 1 else ''} no difference"]
+    said += [f"{len(names[''])} favour{'s' if len(names['']) == 1 else ''} neither"]
     return f"Of {len(rows)} other metrics {', '.join(said)}."
 
 
