@@ -147,8 +147,8 @@ def test_a_map_of_few_or_of_equal_images(tmp_path: Path, shape: tuple[int, int])
     path = write_map(tmp_path / "1.png", "t", alike, cloud(*shape, 1, 0), ["all"])
     same = write_map(tmp_path / "2.png", "t", alike, alike, ["all"])
 
-    opened(path.read_bytes())
-    opened(same.read_bytes())
+    assert opened(path.read_bytes()).size == opened(same.read_bytes()).size
+    assert path.read_bytes() != same.read_bytes()
 
 
 def test_a_map_refuses_what_cannot_be_drawn(tmp_path: Path) -> None:

@@ -163,7 +163,9 @@ def test_a_second_model_costs_only_what_is_new(
         raise AssertionError("an image was read again")
 
     monkeypatch.setattr(Extractor, "read", refuse)
-    compare(bundle, bundle, make_meter(data, extractor))
+    found = compare(bundle, bundle, make_meter(data, extractor))
+
+    assert found.distance.difference.value == 0
 
 
 def test_one_class_has_no_class_accuracy(

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from gan.image.networks.inception import DIMS, build_inception
 from tests.gan.image.networks.fid_weights import fidelity_network, random_images, random_weights
 
-pytest.importorskip("torch_fidelity")
-
 _NUMBER = 10
 
 
