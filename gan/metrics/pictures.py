@@ -1,9 +1,8 @@
-"""What people look at: real over generated, fixed latents by class, likely copies, two models.
+"""What people look at: real over generated, fixed latents by class, likely copies.
 
-    grid.png          a few real images of each class over as many generated ones
-    samples.png       the same 12 latents for every class: a row is a class, a column a latent
-    pairs.png         the most copied fakes, each beside its nearest real images
-    side_by_side.png  two models, given the same latents and classes
+    grid.png     a few real images of each class over as many generated ones
+    samples.png  the same 12 latents for every class: a row is a class, a column a latent
+    pairs.png    the most copied fakes, each beside its nearest real images
 
 Equal arguments give equal bytes on the same Pillow: no file holds a date. The latents are the same
 for every version of a model, so that two versions can be laid side by side.
@@ -42,7 +41,7 @@ from gan.metrics.sheet import (
 )
 from gan.modality import modality
 
-GRID, SAMPLES, PAIRS, SIDE_BY_SIDE = "grid.png", "samples.png", "pairs.png", "side_by_side.png"
+GRID, SAMPLES, PAIRS = "grid.png", "samples.png", "pairs.png"
 LATENTS = 12
 PAIRS_AT_MOST = 24
 _SEED = 1
@@ -139,43 +138,6 @@ def write_samples(path: Path, title: str, bundle: Bundle) -> Path:
         f"the model.{_of(len(shown), len(classes))}"
     )
     return write_png(path, sheet(readable(title), note, blocks, numbered=True))
-
-
-def write_side_by_side(path: Path, a: Bundle, b: Bundle, names: tuple[str, str]) -> Path:
-    """Write, for each class that both models know, a row of A's images over a row of B's.
-
-    Args:
-        path: The PNG file.
-        a: One model.
-        b: The other one, given the same latents where both take latents of one size.
-        names: What they are called.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: They share no class.
-        DivergedError: An image holds a value that is not finite.
-    """
-    shared = [name for name in a.card.classes if name in b.card.classes]
-    if not shared:
-        raise ValueError("the models share no class: there is nothing to lay side by side")
-    shown = [shared[pick] for pick in spread_over(len(shared))]
-    alone = len(shared) == 1
-    of_a, of_b = of_fixed_latents(a, shown), of_fixed_latents(b, shown)
-    blocks = [
-        Block("" if alone else shown[place], [Row(x, "A", REAL), Row(y, "B", GENERATED)])
-        for place, (x, y) in enumerate(zip(of_a, of_b, strict=True))
-    ]
-    if a.card.z_dim != b.card.z_dim:
-        note = "The models take latents of unlike sizes: what stands together is not alike."
-    elif alone:
-        note = "What stands together was made from the same latent."
-    else:
-        note = "A column is one latent, given to both models in every class."
-    title = f"A: {readable(names[0])} | B: {readable(names[1])}"
-    note += _of(len(shown), len(shared))
-    return write_png(path, sheet(title, note, blocks, numbered=not alone))
 
 
 def write_pairs(path: Path, title: str, pairs: Pairs, *, copying: bool | None) -> Path:

@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 DIMS = 2048
-# The file pt_inception-2015-12-05-6726825d.pth. Only with it may a distance be called FID.
-STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-STANDARD_BYTES = 95_628_359
 
 _SIDE_PX = 299
 _NORM_EPS = 1e-3

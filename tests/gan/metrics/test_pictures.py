@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gan.bundle import Bundle
-from gan.metrics.pictures import Pairs, write_grid, write_pairs, write_samples, write_side_by_side
+from gan.metrics.pictures import Pairs, write_grid, write_pairs, write_samples
 from gan.metrics.sheet import WARNING, font, readable, wrapped
 from tests.gan.bundles import pack_untrained
 
@@ -168,26 +168,6 @@ def test_samples_of_many_classes_and_of_one(bundles: Callable[..., Bundle], tmp_
     assert fixed_tiles(one, 24) == (8, 12)
 
 
-def test_two_models_are_laid_row_over_row(bundles: Callable[..., Bundle], tmp_path: Path) -> None:
-    """Two rows for each class that both know, whatever the order of each."""
-    a, b = bundles(["x", "y", "z"]), bundles(["z", "y"], seed=2)
-
-    path = write_side_by_side(tmp_path / "c.png", a, b, ("tiny v1", "tiny v2"))
-
-    assert fixed_tiles(path, 24 + 132 + 40) == (4, 12)
-    with pytest.raises(ValueError, match="no class"):
-        write_side_by_side(tmp_path / "d.png", a, bundles(["w"]), ("a", "b"))
-
-
-def test_models_of_unlike_size_are_compared(bundles: Callable[..., Bundle], tmp_path: Path) -> None:
-    """A 16 px model stands over a 32 px one, tiles of one size."""
-    a, b = bundles(["x", "y"]), bundles(["x", "y"], resolution=32)
-
-    path = write_side_by_side(tmp_path / "c.png", a, b, ("a", "b"))
-
-    assert fixed_tiles(path, 24 + 132 + 40) == (4, 12)
-
-
 def pairs(count: int, *, held_out: bool = True) -> Pairs:
     """Return pairs of plain images."""
     figures = np.linspace(0, 1, count)
@@ -238,7 +218,6 @@ def test_hostile_names_do_no_harm(bundles: Callable[..., Bundle], tmp_path: Path
 
     first = write_grid(tmp_path / "1.png", HOSTILE[1] * 99, HOSTILE, kept, kept)
     second = write_grid(tmp_path / "2.png", HOSTILE[1] * 99, HOSTILE, kept, kept)
-    write_side_by_side(tmp_path / "c.png", bundles(["a"]), bundles(["a"]), (HOSTILE[8], "\n"))
 
     assert count_tiles(opened(first), RED) == (10, 4)
     assert first.read_bytes() == second.read_bytes()
