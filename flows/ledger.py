@@ -17,7 +17,10 @@ from typing import Any, Literal, get_args
 from gan.durable import drop_partials, run_lock, write_atomically
 from gan.errors import BusyError, DamagedError
 
-Event = Literal["intend", "done", "undone", "intend-rollback", "rollback", "reject", "hold"]
+Event = Literal[
+    "intend", "done", "undone", "intend-rollback", "rollback", "ask", "reject", "hold",
+    "hold-production", "resume-production",
+]  # fmt: skip
 BEGINNING = "0" * 64
 _WAIT_SECONDS = 20.0
 _log = logging.getLogger(__name__)
@@ -28,8 +31,10 @@ class Entry:
     """One line of the ledger.
 
     `intend` opens a promotion and `intend-rollback` a rollback; `done`, `rollback` or `undone`
-    closes it. `reject` and `hold` stand alone. Versions are registry numbers; None says that
-    there was no champion. `previous` and `digest` are set by `append`.
+    closes it. `ask` waits for a person's word on a version that passed; a promotion of it, `reject`
+    or `hold` is that word. `reject` and `hold` of the gate stand alone. Production holds between
+    `hold-production` and `resume-production`. Versions are registry numbers; None says that there
+    was no champion. `previous` and `digest` are set by `append`.
     """
 
     event: Event
@@ -91,10 +96,29 @@ def read(path: Path) -> list[Entry]:
 
 def open_intent(entries: list[Entry], recipe: str) -> Entry | None:
     """Return the promotion or rollback of a recipe that was begun and never closed, or None."""
+    moves = {"intend", "done", "undone", "intend-rollback", "rollback"}
     for entry in reversed(entries):
-        if entry.recipe != recipe or entry.event in {"reject", "hold"}:
-            continue
-        return entry if entry.event.startswith("intend") else None
+        if entry.recipe == recipe and entry.event in moves:
+            return entry if entry.event.startswith("intend") else None
+    return None
+
+
+def waiting(entries: list[Entry], recipe: str) -> Entry | None:
+    """Return the request for a person's word on a version that nobody has answered, or None.
+
+    Only the newest request of a recipe waits; one about another version takes its place.
+    """
+    for entry in reversed(entries):
+        if entry.recipe == recipe and entry.event in {"ask", "reject", "hold", "intend", "done"}:
+            return entry if entry.event == "ask" else None
+    return None
+
+
+def production_hold(entries: list[Entry], recipe: str) -> Entry | None:
+    """Return the line that put a recipe's production on hold, if nothing resumed it since."""
+    for entry in reversed(entries):
+        if entry.recipe == recipe and entry.event in {"hold-production", "resume-production"}:
+            return entry if entry.event == "hold-production" else None
     return None
 
 

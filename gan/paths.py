@@ -14,6 +14,8 @@ reports/<recipe>/data/               validate: the readable report (Data Docs)
 reports/<recipe>/evaluation/         evaluate: metrics.json and pictures
 reports/<recipe>/compare/            pages of two models side by side
 reports/<recipe>/calibration/        what can be told apart at the recipe's number of samples
+reports/<recipe>/gate/<decision>/    a decision: gate.json, page, pictures, canary
+reports/<recipe>/releases/v<n>/      of a version: card, metrics, evidence, lineage, parts
 runs/<recipe>/                       checkpoints and stats.jsonl, outside DVC
 assets/<recipe>/<batch>/             minted assets with their manifest
 .ganmill/                            servers, databases, locks, logs, stores, the ledger
@@ -131,8 +133,21 @@ class Layout:
         return self.root / "reports" / recipe / "calibration"
 
     def gate(self, recipe: str) -> Path:
-        """Evidence of gate decisions: `<candidate digest>.json`."""
+        """Evidence of gate decisions, a folder each with `gate.json`."""
         return self.root / "reports" / recipe / "gate"
+
+    def release(self, recipe: str, number: int) -> Path:
+        """What goes with a registered version, for whoever asks later."""
+        return self.root / "reports" / recipe / "releases" / f"v{number}"
+
+    def watch(self, recipe: str) -> Path:
+        """How each batch of production fared, a line each."""
+        return self.state / "watch" / f"{recipe}.jsonl"
+
+    @property
+    def notices(self) -> Path:
+        """What happened, a line each, for whoever reads files rather than pages."""
+        return self.state / "notices.jsonl"
 
     def run(self, recipe: str) -> Path:
         """Checkpoints and statistics of the training in progress."""

@@ -46,9 +46,15 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        """Read `model: conv28` as its preset, and take what trains that network where not given."""
+        """Read `model: conv28` as its preset, and take what trains that network where not given.
+
+        Raises:
+            ValueError: The gate is there but asks for nothing.
+        """
         if not isinstance(given, dict):
             return given
+        if "gate" in given and not given["gate"]:
+            raise ValueError("an empty gate asks for nothing; leave it out to have the defaults")
         filled = dict(given)
         if isinstance(filled.get("model"), str):
             filled["model"] = {"preset": filled["model"]}
