@@ -1,7 +1,7 @@
 """What `tracking.py`, `tail.py` and `registry.py` share of MLflow. Private to these three.
 
-MLflow's own defaults keep a caller waiting for minutes when the server is away; here it is seconds,
-and what fails is one line of ours.
+MLflow's own defaults keep a caller waiting for minutes when the server is away; here no call waits
+longer than `GANMILL_MLFLOW_SECONDS`, and what fails is one line of ours.
 """
 
 import logging
@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.settings import QUIET
+from flows.settings import QUIET, load_settings
 from gan.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ _SECTIONS = {
     },
 }  # fmt: skip
 _SKIPPED = {"nimg", "seconds", "eta_seconds", "share", "samples"}
-_TRIES, _TRY_SECONDS = 2, 5.0
+# Shares of the longest wait: asking whether it is there, one silent request, asking once more.
+_BEFORE, _REQUEST, _AFTER = 0.25, 0.6, 0.1
 _ENVIRONMENT = {
     **{name: value for name, value in QUIET.items() if name.startswith("MLFLOW_")},
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A request is sent once: what hangs once hangs again, and what was done is not done twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
 
 
@@ -63,18 +65,24 @@ class TrackedRun:
 def connected(url: str, doing: str) -> Iterator["MlflowClient"]:
     """Yield a client of the server at `url`; every failure of MLflow becomes a ServiceError.
 
+    A server that goes away, hangs or restarts at any moment keeps the caller waiting no longer than
+    `GANMILL_MLFLOW_SECONDS`, 10 by default. Files of any size go through: only silence is timed.
+
     Raises:
-        ServiceError: The server does not answer (within about 20 s), or refuses what was asked.
+        ServiceError: The server does not answer, or refuses what was asked.
     """
-    _check_health(url, doing)
-    client = _client(url)
+    seconds = load_settings().mlflow_seconds
+    _require_answer(url, doing, _BEFORE * seconds)
+    client = _client(url, max(1, int(_REQUEST * seconds)))
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
     try:
         yield client
     except (MlflowException, RequestException) as error:
-        _check_health(url, doing)
+        if silence := _silence(error):
+            raise _away(url, doing, silence) from error
+        _require_answer(url, doing, _AFTER * seconds)  # a failed download does not tell its cause
         reason = str(error).split("\n", 1)[0]
         raise ServiceError(f"MLflow at {url}: {doing} failed: {reason}") from error
 
@@ -123,35 +131,53 @@ def log_picture(run: TrackedRun, picture: Path, *, key: str, nimg: int) -> None:
         client.log_image(run.run_id, image, key=key, step=nimg, synchronous=True)
 
 
+def _client(url: str, seconds: int) -> "MlflowClient":
+    """Return a client whose requests wait for at most this long, those of other clients as well."""
+    # MLflow reads them at each request.
+    os.environ.update(_ENVIRONMENT, MLFLOW_HTTP_REQUEST_TIMEOUT=str(seconds))
+    return _client_of(url)
+
+
 @lru_cache(maxsize=4)
-def _client(url: str) -> "MlflowClient":
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)  # read by MLflow at each request
+def _client_of(url: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=url, registry_uri=url)
 
 
-def _check_health(url: str, doing: str) -> None:
-    """Ask the server whether it is there, before MLflow's own patience begins."""
+def _require_answer(url: str, doing: str, seconds: float) -> None:
+    """Ask the server whether it is there, apart from what it may be busy with."""
     if not url.startswith(("http://", "https://")):
         return
     local = url.startswith(("http://127.0.0.1", "http://localhost"))
     direct = [urllib.request.ProxyHandler({})] if local else []
     opener = urllib.request.build_opener(*direct)
-    problem: Exception | None = None
-    for _ in range(_TRIES):
-        try:
-            with opener.open(f"{url}/health", timeout=_TRY_SECONDS):
-                return
-        except (OSError, HTTPException) as error:
-            problem = error
-    reason = getattr(problem, "reason", problem)
-    raise ServiceError(
-        f"MLflow at {url} does not answer ({reason}); {doing} was not done. "
-        f"Start it with: ganmill up. Then run the same again; nothing is lost."
-    ) from problem
+    try:
+        with opener.open(f"{url}/health", timeout=seconds):
+            return
+    except (OSError, HTTPException) as error:
+        raise _away(url, doing, getattr(error, "reason", error)) from error
+
+
+def _silence(error: BaseException) -> BaseException | None:
+    """Return what kept an answer from coming, or None where there was one, if only a refusal."""
+    from requests.exceptions import RequestException
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RequestException):
+            return cause if cause.response is None else None
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _away(url: str, doing: str, reason: object) -> ServiceError:
+    said = " ".join(str(reason).split())
+    return ServiceError(
+        f"MLflow at {url} does not answer ({said}); {doing} did not complete. "
+        "Start it with: ganmill up. Then run the same again; nothing is lost."
+    )
 
 
 def _metrics(row: Row) -> list[tuple[str, float]]:

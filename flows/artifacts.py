@@ -2,12 +2,10 @@
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.promotion import Verdict
 from flows.registry import Version
 from flows.story import Mill, Story, artifact_key, headline
 from gan.durable import read_json
@@ -15,6 +13,7 @@ from gan.durable import read_json
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from flows.evidence import Judged
     from gan.assets.batch import Minted
 
 SHEET = "index.html"
@@ -65,18 +64,14 @@ def show_metrics(mill: Mill) -> None:
     )
 
 
-def show_gate(
-    mill: Mill, candidate: Version, champion: Version | None, verdict: Verdict, record: Path
-) -> None:
-    """Show the gate's verdict with a sentence for each check."""
-    reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
-    against = f"v{champion.number}" if champion else "no champion"
+def show_gate(mill: Mill, candidate: Version, judged: "Judged") -> None:
+    """Show the gate's verdict with a sentence for each check, and where the page is."""
+    from flows.gate_page import summary
+
     create_markdown_artifact(
-        f"# Gate: {verdict.outcome}\n\n"
-        f"{mill.recipe.name} [v{candidate.number}]({candidate.url}) against {against}\n\n"
-        f"{reasons}\n\nEvidence: `{record}`",
+        f"{summary(read_json(judged.record))}\n\nPage: `{judged.page}`",
         key=artifact_key(mill.recipe.name, "gate"),
-        description=f"v{candidate.number}: {verdict.summary}",
+        description=f"v{candidate.number}: {judged.verdict.summary}",
     )
 
 

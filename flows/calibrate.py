@@ -4,6 +4,7 @@ import json
 
 from flows import evidence
 from flows.story import shown
+from gan.errors import UsageError
 from gan.metrics.calibration import CALIBRATION, Calibration, calibrate
 from gan.metrics.calibration_plot import CALIBRATION as PICTURE
 from gan.paths import Layout
@@ -15,14 +16,20 @@ def measure(layout: Layout, name: str, sets: int) -> Calibration:
 
     Raises:
         DamagedError: Nothing is trained, or data or extractor are damaged.
-        UsageError: There are fewer than 2 sets.
+        UsageError: There are fewer than 2 sets, or the recipe's gate has no margin to decide.
     """
     from gan.bundle import open_bundle
 
     recipe = load_recipe(layout.params, name)
+    margin = recipe.gate.margin
+    if margin is None:
+        raise UsageError(
+            f"{name}: gate.margin is null, so there is nothing that the samples must tell apart. "
+            "Set gate.margin, say to 0.1."
+        )
     bundle = open_bundle(layout.bundle(name))
     meter = evidence.meter(layout, recipe)
-    return calibrate(bundle, meter, recipe.gate.margin, layout.calibration(name), sets=sets)
+    return calibrate(bundle, meter, margin, layout.calibration(name), sets=sets)
 
 
 def show(layout: Layout, name: str, found: Calibration, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import extractors, measuring
+from flows import extractors, measuring, releasing
 from flows.session import place, require_recipe, servers, stages, start_stack
 from gan.errors import GanmillError, PreemptedError, UsageError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
 app.add_typer(measuring.commands)
+app.add_typer(releasing.commands)
 app.add_typer(extractors.commands, name="extractor")
 RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -177,46 +178,6 @@ def retrain(
         print(f"retrain {recipe}", file=sys.stderr)
         outcome = run("flows.retrain", "retrain", recipe, force=force, fresh=fresh)
         show.outcome(layout, settings, outcome, as_json=as_json)
-
-
-@app.command(epilog='Example: ganmill promote stickers --version 2 --by ada --reason "brighter"')
-def promote(
-    recipe: RecipeName,
-    by: Annotated[str, typer.Option(help="Who promotes.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-    version: Annotated[
-        int | None, typer.Option(help="A registered version; the challenger if not given.")
-    ] = None,
-) -> None:
-    """Make a registered version the champion, if the gate passes it; recorded in the ledger."""
-    layout, settings = place()
-    require_recipe(layout, recipe)
-    with servers(layout, settings) as run:
-        done = run("flows.promote", "promote", recipe, version, by, reason)
-        print(
-            f"{recipe} v{done.version} is champion (before: {done.previous or 'none'}); "
-            f"ledger line {done.entry.seq}"
-        )
-        print(
-            f"Mint from it: ganmill generate {recipe}\n"
-            f"Take it back: ganmill rollback {recipe} --by {by} --reason ..."
-        )
-
-
-@app.command(epilog='Example: ganmill rollback stickers --by ada --reason "blurred hearts"')
-def rollback(
-    recipe: RecipeName,
-    by: Annotated[str, typer.Option(help="Who rolls back.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-) -> None:
-    """Make the champion before this one champion again; recorded in the ledger."""
-    layout, settings = place()
-    require_recipe(layout, recipe)
-    with servers(layout, settings):
-        from flows import release
-
-        done = release.rollback(layout, settings, recipe, actor=by, reason=reason)
-        print(f"{recipe} v{done.version} is champion again; ledger line {done.entry.seq}")
 
 
 @app.command(epilog="Example: ganmill generate stickers --count 200 --seed 7")

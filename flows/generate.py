@@ -1,22 +1,31 @@
-"""The `generate` flow: mint a batch of assets from the champion, resolved once to a version."""
+"""The `generate` flow: mint a batch of assets from the champion, resolved once to a version.
+
+Started by hand, by schedule, and by every change of the champion (`flows.deploy`).
+"""
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow
 
-from flows import registry, release
+from flows import ledger, registry, release, watch
 from flows.artifacts import show_batch
+from flows.notices import announce
 from flows.registry import Version
 from flows.settings import load_settings, workspace
-from flows.story import Mill, lineage, say, shown
-from gan.errors import UsageError
+from flows.story import Mill, lineage, log_to_run, say, shown
+from gan.errors import ApprovalError, BusyError, GateError, UsageError
 from gan.recipe import load_recipe
 
 if TYPE_CHECKING:
     from gan.assets.batch import Minted
+    from gan.assets.manifest import Request
+    from gan.bundle import Bundle
+
+_WAIT_SECONDS, _POLL_SECONDS = 600.0, 0.5
 
 
 @flow(name="generate", flow_run_name="generate-{recipe}", validate_parameters=False)
@@ -33,6 +42,9 @@ def generate(
 
     Raises:
         UsageError: There is no champion yet.
+        ApprovalError: Production is on hold.
+        GateError: The watch held the batch.
+        DamagedError: Champion, ledger and registered files do not agree.
     """
     layout, settings = workspace(), load_settings()
     loaded = load_recipe(layout.params, recipe)
@@ -46,25 +58,29 @@ def generate(
 def mint_batch(
     mill: Mill, *, count: int | None = None, seed: int | None = None, slot: str | None = None
 ) -> "tuple[Minted, Version]":
-    """Mint from the champion, and tie batch, version and flow run to each other.
+    """Mint from the champion, tie batch, version and flow run to each other, and watch.
 
     Raises:
         UsageError: There is no champion yet.
-        DamagedError: The champion's files are not those that were registered.
+        ApprovalError: Production is on hold; the batches made so far stay as they are.
+        GateError: The batch is minted, but held: the watch put production on hold over it, or the
+            champion before this one back.
+        DamagedError: The champion is not the one that the ledger names, or its files are not those
+            that were registered.
         ServiceError: MLflow did not answer.
     """
-    from gan.assets.batch import mint
     from gan.assets.manifest import Request
     from gan.bundle import open_bundle
 
     recipe, settings = mill.recipe, mill.settings
-    champion = registry.by_alias(settings, recipe.name, release.CHAMPION)
+    _require_production(mill)
+    champion = release.serving(mill.layout, settings, recipe.name)
     if champion is None:
         raise UsageError(
             f"{recipe.name}: no champion yet, so there is nothing to mint from. "
             f"Run: ganmill retrain {recipe.name}"
         )
-    bundle = open_bundle(registry.fetch(settings, champion, mill.layout.bundle_store))
+    files = registry.fetch(settings, champion, mill.layout.bundle_store)
     request = Request(
         recipe=recipe.name,
         count=count or recipe.assets.count,
@@ -72,11 +88,69 @@ def mint_batch(
         slot=slot or _slot_of_the_day(),
         lineage=_lineage(mill, champion),
     )
-    minted = mint(bundle, recipe.assets, request, mill.layout.batches(recipe.name))
+    minted = _mint(open_bundle(files), mill, request)
+    tag = f"batch.{minted.batch_id}"
+    if tag not in champion.tags:  # also where a kill came between the batch and its tag
+        registry.tag_version(settings, champion, {tag: str(minted.folder)})
     if not minted.already:
-        registry.tag_version(settings, champion, {f"batch.{minted.batch_id}": str(minted.folder)})
         show_batch(minted, champion)
+    _watch(mill, champion, files, minted)
     return minted, champion
+
+
+def _require_production(mill: Mill) -> None:
+    """Refuse while production is on hold."""
+    name = mill.recipe.name
+    if held := ledger.production_hold(ledger.read(mill.layout.ledger), name):
+        raise ApprovalError(
+            f"{name}: production is on hold since {held.time_utc[:16].replace('T', ' ')} UTC, by "
+            f'{held.actor}: {held.reason}. Go on with: ganmill resume {name} --reason "..."'
+        )
+
+
+def _mint(bundle: "Bundle", mill: Mill, request: "Request") -> "Minted":
+    """Mint a batch; one that another process mints right now is waited for."""
+    from gan.assets.batch import mint
+
+    deadline, told = time.monotonic() + _WAIT_SECONDS, False
+    while True:
+        try:
+            return mint(bundle, mill.recipe.assets, request, mill.layout.batches(mill.recipe.name))
+        except BusyError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                say(f"  {error} Waiting for it.")
+                told = True
+            time.sleep(_POLL_SECONDS)
+
+
+def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None:
+    """Have the batch watched, and tell of it.
+
+    Raises:
+        GateError: It is held.
+    """
+    name = mill.recipe.name
+    seen = watch.observe(mill, champion, files, minted)
+    log_to_run(f"{name}: {seen.says}")
+    if seen.row.violated:
+        say(f"  {seen.says}")
+    batch = f"{minted.accepted} of {minted.count} assets of {name} v{champion.number}"
+    payload: dict[str, str | int] = {
+        "batch": minted.batch_id,
+        "folder": str(minted.folder),
+        "version": champion.number,
+        "accepted": minted.accepted,
+        "count": minted.count,
+    }
+    if seen.then != "delivered":
+        says = f"{batch} are held: {seen.says}"
+        announce(mill.layout, mill.settings, "batch.held", name, says, payload)
+        raise GateError(f"{name}: batch {minted.batch_id} is held: {seen.says}")
+    if seen.is_new:
+        says = f"{batch}: {minted.folder}"
+        announce(mill.layout, mill.settings, "batch.delivered", name, says, payload)
 
 
 def _slot_of_the_day() -> str:

@@ -2,13 +2,14 @@
 
 One JSON object a line. Each entry carries its own SHA-256 and that of the entry before it, so an
 altered, removed or inserted line is found. What a chain alone cannot show is that its newest
-entries were cut off: keep copies of the last digest elsewhere (every promoted version has one).
+entries were cut off: for that, copies of digests are kept elsewhere (`missing_end`).
 """
 
 import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,17 @@ def read(path: Path) -> list[Entry]:
     return entries
 
 
+def missing_end(entries: list[Entry], known: Iterable[str]) -> list[str]:
+    """Return the digests kept elsewhere that the chain does not have: then its end was cut off.
+
+    Args:
+        entries: The ledger, whose chain holds.
+        known: Digests of its lines, as versions in MLflow and git tags keep them.
+    """
+    there = {entry.digest for entry in entries}
+    return sorted(set(known) - there)
+
+
 def open_intent(entries: list[Entry], recipe: str) -> Entry | None:
     """Return the promotion or rollback of a recipe that was begun and never closed, or None."""
     moves = {"intend", "done", "undone", "intend-rollback", "rollback"}
@@ -106,11 +118,19 @@ def open_intent(entries: list[Entry], recipe: str) -> Entry | None:
 def waiting(entries: list[Entry], recipe: str) -> Entry | None:
     """Return the request for a person's word on a version that nobody has answered, or None.
 
-    Only the newest request of a recipe waits; one about another version takes its place.
+    Only the newest request of a recipe waits; one about another version takes its place. It is
+    answered by a `reject` or `hold` of its version, or by any promotion of the recipe.
     """
+    answered: set[int | None] = set()
     for entry in reversed(entries):
-        if entry.recipe == recipe and entry.event in {"ask", "reject", "hold", "intend", "done"}:
-            return entry if entry.event == "ask" else None
+        if entry.recipe != recipe:
+            continue
+        if entry.event in {"intend", "done"}:
+            return None
+        if entry.event in {"reject", "hold"}:
+            answered.add(entry.to_version)
+        if entry.event == "ask":
+            return None if entry.to_version in answered else entry
     return None
 
 

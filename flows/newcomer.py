@@ -7,6 +7,7 @@ from flows.pins import write_pin
 from gan.errors import SourceError, UsageError
 from gan.paths import Layout
 from gan.recipe import Recipe, add_recipe, check_name, load_recipes
+from gan.split import LEAST_IMAGES
 
 if TYPE_CHECKING:
     from gan.image.sources import SourceSummary
@@ -89,11 +90,14 @@ def _section(
     batch = min(_BATCH, seen.count // 4 * 4)
     train = {"start": "champion", "seed": 1, "batch_size": batch}
     samples = max(200, min(5000, seen.count))
+    # Copies are looked for beside images that training never saw; few images have none to spare.
+    gate = {} if seen.count >= LEAST_IMAGES else {"gate": {"memorisation": False}}
     return {
         "data": data,
         "model": {"preset": "tiny"},
         "train": train,
         "evaluate": {"samples": samples},
+        **gate,
         "assets": {"upscale": filters},
     }
 

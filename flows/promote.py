@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from flows import evidence, registry, release
+from flows import deciding, evidence, registry, release
+from flows.deciding import CHALLENGER
 from flows.release import Promoted
-from flows.retrain import CHALLENGER, announce
 from flows.settings import load_settings, workspace
 from gan.errors import UsageError
 from gan.recipe import load_recipe
@@ -13,6 +13,8 @@ from gan.recipe import load_recipe
 @flow(name="promote", flow_run_name="promote-{recipe}", validate_parameters=False)
 def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
     """Gate a version against the champion of the moment and, on a pass, move the champion.
+
+    It also puts right an alias that was moved by hand, once the gate has seen where it points.
 
     Args:
         recipe: A recipe of `params.yaml`.
@@ -28,7 +30,7 @@ def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
     layout, settings = workspace(), load_settings()
     loaded = load_recipe(layout.params, recipe)
     release.finish(layout, settings, recipe)
-    champion = registry.by_alias(settings, recipe, release.CHAMPION)
+    champion, alias = deciding.standing(layout, settings, recipe)
     candidate = (
         registry.by_alias(settings, recipe, CHALLENGER)
         if version is None
@@ -36,20 +38,8 @@ def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
     )
     if candidate is None:
         raise UsageError(f"{recipe}: no challenger. Run: ganmill retrain {recipe}")
-    if champion and champion.number == candidate.number:
+    if champion and champion.number == candidate.number == alias:
         raise UsageError(f"{recipe} v{candidate.number} is the champion already.")
-    verdict, record, digest, _ = evidence.judge(layout, settings, loaded, candidate, champion)
-    evidence.require_pass(recipe, candidate, verdict, record)
-    done = release.promote(
-        layout,
-        settings,
-        recipe,
-        candidate,
-        evidence_digest=digest,
-        actor=by,
-        reason=reason,
-        expected_champion=champion.number if champion else None,
-    )
-    registry.drop_alias(settings, recipe, CHALLENGER, done.version)
-    announce(recipe, done.version, done.digest)
-    return done
+    judged = deciding.decide(layout, settings, loaded, candidate, champion)
+    evidence.require_pass(recipe, candidate, judged)
+    return deciding.promote(layout, settings, candidate, alias, judged, actor=by, reason=reason)

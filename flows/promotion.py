@@ -1,66 +1,35 @@
 """The model gate: evidence in, verdict out. Pure; anything missing or unlike is `unknown`.
 
-Three values, and only `pass` moves on: there is no default that promotes.
+Three values, and only `pass` moves on: there is no default that promotes. What is looked at stands
+in `gate_checks`, what it rests on in `gate_evidence`.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from flows.gate_checks import CHECKS, Outcome, worst_of
+from flows.gate_evidence import Canary, Evidence, Interval, Paired, Relative
 from gan.sections import GateSpec
 
-Outcome = Literal["pass", "fail", "unknown"]
+__all__ = [
+    "Canary",
+    "Evidence",
+    "Interval",
+    "Outcome",
+    "Paired",
+    "Relative",
+    "Verdict",
+    "anchor",
+    "decide",
+    "interval",
+    "record",
+    "verdict_of",
+]
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A measured value and the bounds of its 95 % interval, in the metric's own unit."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the three are finite and in order."""
-        finite = all(math.isfinite(number) for number in (self.value, self.low, self.high))
-        return finite and self.low <= self.value <= self.high
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Candidate against champion on the same latents, classes, images and extractor.
-
-    `difference` is the candidate's distance minus the champion's: below 0 is better.
-    """
-
-    candidate_digest: str
-    champion_digest: str
-    candidate_metric_id: str
-    champion_metric_id: str
-    champion_fd: float
-    difference: Interval
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that a decision rests on.
-
-    `champion_digest` is that of the champion of the moment, None when there is none (cold start).
-    `fd_share` is the candidate's distance as a share of what noise scores. `checks` names what was
-    tried on the candidate and whether it held, say {"bundle verifies": True}.
-    """
-
-    recipe: str
-    candidate_digest: str
-    champion_digest: str | None
-    metric_id: str
-    fd_share: Interval | None
-    paired: Paired | None
-    checks: Mapping[str, bool] = field(default_factory=dict)
+_FORMAT = 1
+_PARTS = {"format", "evidence", "gate", "verdict", "anchor", "pictures"}
 
 
 @dataclass(frozen=True)
@@ -72,23 +41,28 @@ class Verdict:
 
     @property
     def summary(self) -> str:
-        """The sentence that decided: the first that is not a pass, else the last."""
-        deciding = [each for each in self.reasons if not each.startswith("pass")]
-        return (deciding or self.reasons[::-1])[0]
+        """The sentence that decided: the first with the whole's outcome."""
+        return next(each for each in self.reasons if each.startswith(self.outcome))
 
 
 def decide(evidence: Evidence, gate: GateSpec) -> Verdict:
     """Return `pass` only when every part of the gate passes; one `fail` fails the whole."""
-    judged = [
-        _checks(evidence),
-        _floor(evidence, gate),
-        _against_champion(evidence, gate),
-    ]
-    outcomes = {outcome for outcome, _ in judged}
-    overall: Outcome = "pass" if outcomes == {"pass"} else "unknown"
-    if "fail" in outcomes:
-        overall = "fail"
-    return Verdict(overall, [f"{outcome}: {reason}" for outcome, reason in judged])
+    findings = [found for check in CHECKS if (found := check(evidence, gate)) is not None]
+    overall = worst_of({outcome for outcome, _ in findings})
+    return Verdict(overall, [f"{outcome}: {said}" for outcome, said in findings])
+
+
+def anchor(evidence: Evidence) -> str:
+    """Return the digest of the best champion so far, should the candidate become champion.
+
+    It is the candidate when its distance is at most that of the one before; else that one goes on.
+    """
+    against = evidence.best or evidence.paired
+    if evidence.champion_digest is None:
+        return evidence.candidate_digest
+    if against is None:
+        return evidence.champion_digest
+    return evidence.candidate_digest if against.difference.value <= 0 else against.champion_digest
 
 
 def interval(report: Mapping[str, Any], name: str) -> Interval | None:
@@ -100,20 +74,50 @@ def interval(report: Mapping[str, Any], name: str) -> Interval | None:
         return None
 
 
-def record(evidence: Evidence, gate: GateSpec, verdict: Verdict) -> dict[str, Any]:
-    """Return what to keep of a decision, as JSON values; a number that is not finite is a word."""
+def record(
+    evidence: Evidence, gate: GateSpec, verdict: Verdict, pictures: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return `gate.json`: what is kept of a decision, as JSON values.
+
+    A number that is not finite is kept as a word, since JSON has none.
+
+    Args:
+        evidence: What was found.
+        gate: The limits that it was held to.
+        verdict: What followed.
+        pictures: SHA-256 of each picture beside it by file name.
+    """
     document = {
+        "format": _FORMAT,
         "evidence": asdict(evidence),
         "gate": gate.model_dump(),
         "verdict": asdict(verdict),
+        "anchor": anchor(evidence),
+        "pictures": pictures,
     }
     return {name: _jsonable(part) for name, part in document.items()}
 
 
-def evidence_digest(document: dict[str, Any]) -> str:
-    """Return the SHA-256 of a `record`, which binds an approval to exactly this evidence."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def verdict_of(document: Any) -> Verdict:  # any JSON value
+    """Return the verdict of a `gate.json`.
+
+    Raises:
+        ValueError: It is none of format 1, or its sentences do not lead to its outcome.
+    """
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise ValueError(f"is no decision of format {_FORMAT}")
+    if set(document) != _PARTS:
+        raise ValueError(f"must hold {', '.join(sorted(_PARTS))}")
+    try:
+        outcome = document["verdict"]["outcome"]
+        reasons = [str(reason) for reason in document["verdict"]["reasons"]]
+        digest = document["evidence"]["candidate_digest"]
+    except (KeyError, TypeError) as error:
+        raise ValueError("names no candidate or no verdict") from error
+    said: set[Any] = {reason.partition(": ")[0] for reason in reasons}
+    if not isinstance(digest, str) or outcome != worst_of(said):
+        raise ValueError("says another outcome than its reasons")
+    return Verdict(worst_of(said), reasons)
 
 
 def _jsonable(value: Any) -> Any:  # any value of a dataclass
@@ -124,55 +128,3 @@ def _jsonable(value: Any) -> Any:  # any value of a dataclass
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def _checks(evidence: Evidence) -> tuple[Outcome, str]:
-    broken = sorted(name for name, held in evidence.checks.items() if held is not True)
-    if broken:
-        return "fail", f"checks did not hold: {', '.join(broken)}."
-    if not evidence.candidate_digest or not evidence.metric_id:
-        return "unknown", "the evidence does not say which model or which metric it is about."
-    if not evidence.checks:
-        return "unknown", "nothing was checked on the candidate."
-    return "pass", f"checks held: {', '.join(sorted(evidence.checks))}."
-
-
-def _floor(evidence: Evidence, gate: GateSpec) -> tuple[Outcome, str]:
-    share = evidence.fd_share
-    if share is None:
-        return "unknown", "the candidate has no fd_share: evaluate it first."
-    if not share.is_sound or share.value < 0:
-        return "unknown", f"fd_share is no measurement: {share}."
-    said = f"fd_share {share.value:.3f}, at most {share.high:.3f}; the gate allows "
-    said += f"{gate.max_fd_share:g} of what noise scores."
-    return ("pass" if share.high <= gate.max_fd_share else "fail"), said
-
-
-def _against_champion(evidence: Evidence, gate: GateSpec) -> tuple[Outcome, str]:
-    champion, paired = evidence.champion_digest, evidence.paired
-    if champion is None and paired is None:
-        return "pass", "there is no champion yet; the floor alone decides."
-    if champion is None or paired is None:
-        return "unknown", "champion and paired comparison do not go together."
-    if problem := _unlike(evidence, paired):
-        return "unknown", problem
-    allowed = gate.margin * paired.champion_fd
-    difference = paired.difference
-    said = f"distance {difference.value:+.4g} against the champion's {paired.champion_fd:.4g}, "
-    said += f"at most {difference.high:+.4g}; the gate allows {allowed:+.4g}."
-    return ("pass" if difference.high <= allowed else "fail"), said
-
-
-def _unlike(evidence: Evidence, paired: Paired) -> str:
-    """Return why a comparison does not belong to this evidence, or ""."""
-    if paired.candidate_digest != evidence.candidate_digest:
-        return "the comparison is about another candidate."
-    if paired.champion_digest != evidence.champion_digest:
-        return "the comparison is with another champion than the present one."
-    if not paired.candidate_metric_id or paired.candidate_metric_id != paired.champion_metric_id:
-        return "candidate and champion were measured with unlike metrics."
-    if not math.isfinite(paired.champion_fd) or paired.champion_fd < 0:
-        return f"the champion's distance is no measurement: {paired.champion_fd}."
-    if not paired.difference.is_sound:
-        return f"the paired difference is no measurement: {paired.difference}."
-    return ""

@@ -1,23 +1,24 @@
 """What came out, part two: versions and aliases in MLflow's model registry.
 
-A bundle is registered as plain files; its digest is its identity, so one digest is one version,
-however often registering is retried. Aliases are read by name only: MLflow's searches leave them
-out.
+A bundle is registered as plain files that `gan.serving` reads, so that whoever has MLflow and our
+package can load it; its digest is its identity, so one digest is one version, however often
+registering is retried. Aliases are read by name only: MLflow's searches leave them out.
 """
 
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from flows import _pyfunc
 from flows._mlflow import VIEW, TrackedRun, connected
 from flows.settings import Settings
 from gan.durable import verify_sums
-from gan.errors import DamagedError, UsageError
+from gan.errors import DamagedError, ServiceError, UsageError
 
 BUNDLE_DIGEST = "bundle_digest"
-_FOLDER = "bundle"
 _PAGE = 1000
 
 
@@ -55,19 +56,25 @@ def register(
         if found := _of_digest(client, url, recipe, digest):
             return found
         _ensure_model(client, recipe)
-        client.log_artifacts(run.run_id, str(bundle), _FOLDER)
+        with TemporaryDirectory(prefix="ganmill-model-") as room:
+            model = _pyfunc.save(bundle, digest, Path(room))
+            client.log_artifacts(run.run_id, str(model), _pyfunc.MODEL)
         client.create_model_version(
             name=recipe,
-            source=f"runs:/{run.run_id}/{_FOLDER}",
+            # Not `runs:/...`: of that the server cannot show the signature on the version's page.
+            source=f"{_artifacts(client, run.run_id)}/{_pyfunc.MODEL}",
             run_id=run.run_id,
             tags={BUNDLE_DIGEST: digest, "mlflow_run_url": run.url, **tags},
             description=_description(digest, run, tags),
+            await_creation_for=0,  # there are no stores here that copy the files first
         )
-        # A request that timed out and was sent twice makes two versions: the first one stays.
-        first, *twins = _all_of_digest(client, url, recipe, digest)
-        for twin in twins:
-            _delete(client, recipe, twin.number)
-    return first
+        made = _of_digest(client, url, recipe, digest)
+    if made is None:
+        raise ServiceError(
+            f"MLflow at {url}: {recipe} {digest[:12]} was registered and is gone again. "
+            "Run the same again."
+        )
+    return made
 
 
 def by_alias(settings: Settings, recipe: str, alias: str) -> Version | None:
@@ -147,7 +154,8 @@ def fetch(settings: Settings, version: Version, store: Path) -> Path:
     """Return `store/<digest>/`, downloaded if need be and checked against the version's digest.
 
     Raises:
-        DamagedError: The registry's files are not those that were registered; none is kept.
+        DamagedError: The registry's files are not those that were registered, or lie elsewhere than
+            `register` puts them; none is kept.
         ServiceError: MLflow does not answer.
     """
     wanted = store / version.digest
@@ -161,13 +169,35 @@ def fetch(settings: Settings, version: Version, store: Path) -> Path:
         with connected(
             settings.mlflow_url, f"fetching {version.recipe} v{version.number}"
         ) as client:
-            client.download_artifacts(version.run_id, _FOLDER, str(partial))
-        _check(partial / _FOLDER, version)
+            _download(client, settings.mlflow_url, version, partial)
+        _check(partial, version)
         if not wanted.exists():
-            (partial / _FOLDER).replace(wanted)
+            partial.replace(wanted)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return wanted
+
+
+def _download(client: Any, url: str, version: Version, folder: Path) -> None:
+    """Download a version's bundle, file after file: the first that does not come ends it."""
+    from mlflow.artifacts import download_artifacts, list_artifacts
+
+    # Not `runs:/...`: there MLflow takes a server that is away for a file that is missing.
+    place = f"{_artifacts(client, version.run_id)}/{_pyfunc.MODEL}/{_pyfunc.BUNDLE}"
+    names = [Path(each.path).name for each in list_artifacts(place, tracking_uri=url)]
+    if not names:
+        raise DamagedError(
+            f"{version.recipe} v{version.number}: its run in MLflow has no "
+            f"{_pyfunc.MODEL}/{_pyfunc.BUNDLE}: an earlier ganmill registered it, or somebody "
+            "deleted it. Roll back or retrain."
+        )
+    for name in names:
+        download_artifacts(f"{place}/{name}", dst_path=str(folder), tracking_uri=url)
+
+
+def _artifacts(client: Any, run_id: str) -> str:
+    """Return where the server keeps a run's artifacts."""
+    return str(client.get_run(run_id).info.artifact_uri)
 
 
 def _check(folder: Path, version: Version) -> None:
@@ -191,11 +221,13 @@ def _ensure_model(client: Any, recipe: str) -> None:  # MlflowClient
             raise
 
 
-def _delete(client: Any, recipe: str, number: int) -> None:
+def _delete_twin(client: Any, recipe: str, number: int) -> None:
+    """Delete a second version of a bundle, unless an alias points to it."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.delete_model_version(recipe, str(number))
+        if not client.get_model_version(recipe, str(number)).aliases:
+            client.delete_model_version(recipe, str(number))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # somebody else was quicker
             raise
@@ -214,13 +246,16 @@ def _description(digest: str, run: TrackedRun, tags: Mapping[str, str]) -> str:
 
 
 def _of_digest(client: Any, url: str, recipe: str, digest: str) -> Version | None:
-    found = _all_of_digest(client, url, recipe, digest)
-    return found[0] if found else None
+    """Return the version of a digest, the first if there are several; the others are deleted.
 
-
-def _all_of_digest(client: Any, url: str, recipe: str, digest: str) -> list[Version]:
+    Two that register at once make two, and so does a request that a server comes back to after its
+    sender gave it up. Nobody was told of the later ones, so nobody serves them.
+    """
     same = f"name = '{recipe}' and tags.{BUNDLE_DIGEST} = '{digest}'"
-    return sorted(_search(client, url, same), key=lambda version: version.number)
+    found = sorted(_search(client, url, same), key=lambda version: version.number)
+    for twin in found[1:]:
+        _delete_twin(client, recipe, twin.number)
+    return found[0] if found else None
 
 
 def _search(client: Any, url: str, rule: str) -> list[Version]:

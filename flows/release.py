@@ -1,32 +1,64 @@
-"""Moving the champion: ledger intend, alias, read back, ledger done; whole after any kill.
+"""Who is champion, and what changes it: promotion and rollback, one at a time for each recipe.
 
-The alias is the only thing that production reads, the ledger the only thing that knows why. A kill
-between the two leaves an open intent, which `finish` completes or undoes.
+The alias is what production reads, the ledger the only thing that knows why; `serving` gives a
+version only where both agree. Where they came apart because somebody else had a hand in it, a
+person's promotion or rollback mends it, nothing by itself.
 """
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from typing import Literal
 
-from flows import ledger, registry
+from flows import ledger, registry, succession, transaction
 from flows.ledger import Entry
 from flows.registry import Version
 from flows.settings import Settings
+from flows.transaction import CHAMPION, Finished, Promoted, change, named
 from gan.durable import run_lock
-from gan.errors import ApprovalError, DamagedError, ServiceError, UsageError
+from gan.errors import ApprovalError, DamagedError, UsageError
 from gan.paths import Layout
 
-CHAMPION = "champion"
+__all__ = [
+    "CHAMPION",
+    "Promoted",
+    "decline",
+    "finish",
+    "hold",
+    "promote",
+    "refused",
+    "resume",
+    "rollback",
+    "serving",
+]
+_SETTLE_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Promoted:
-    """The champion after a promotion or a rollback, and the ledger line that closed it."""
+def serving(layout: Layout, settings: Settings, recipe: str) -> Version | None:
+    """Return the version that production may use: champion by its alias and by the ledger.
 
-    recipe: str
-    version: int
-    digest: str
-    previous: int | None
-    entry: Entry
+    A promotion under way in another process is waited for, 2 s at most. None says that there is no
+    champion by either.
+
+    Raises:
+        DamagedError: The two disagree; the message says what happened and what mends it.
+        ServiceError: MLflow did not answer.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        entries = ledger.read(layout.ledger)
+        champion = registry.by_alias(settings, recipe, CHAMPION)
+        last = succession.last_move(entries, recipe)
+        if champion is None and last is None:
+            return None
+        if champion and last and succession.is_meant(champion, last):
+            return champion
+        begun = ledger.open_intent(entries, recipe)
+        is_moving = begun is not None or ledger.read(layout.ledger) != entries
+        if not is_moving or time.monotonic() > deadline:
+            there = {version.number for version in registry.versions(settings, recipe)}
+            problem = succession.disagreement(entries, recipe, champion, there)
+            raise DamagedError(f"{recipe}: {problem}")
+        time.sleep(0.1)
 
 
 def promote(  # each is a part of the record
@@ -40,7 +72,9 @@ def promote(  # each is a part of the record
     reason: str,
     expected_champion: int | None,
 ) -> Promoted:
-    """Make `version` the champion, if the champion is still the one that the evidence names.
+    """Make `version` the champion, if the alias is still where the evidence says it is.
+
+    It may be where the alias points already: so the ledger takes up a champion set by hand.
 
     Raises:
         ApprovalError: Nobody or no reason is named, no evidence, or the champion has changed.
@@ -50,18 +84,18 @@ def promote(  # each is a part of the record
     """
     if not evidence_digest:
         raise ApprovalError(f"{recipe} v{version.number}: no evidence digest; gate it first.")
-    intent = _intent("intend", version, actor, reason)
+    intent = _about(version, "intend", actor, reason)
     intent = replace(intent, evidence_digest=evidence_digest, from_version=expected_champion)
     with run_lock(layout.lock(f"release-{recipe}"), f"promoting {recipe}"):
-        _finish(layout, settings, recipe)
+        transaction.finish(layout, settings, recipe)
         champion = registry.by_alias(settings, recipe, CHAMPION)
         found = champion.number if champion else None
         if found != expected_champion:
             raise ApprovalError(
-                f"{recipe}: the evidence compares with champion {_named(expected_champion)}, but "
-                f"it is {_named(found)} now. Gate v{version.number} again: ganmill retrain {recipe}"
+                f"{recipe}: the evidence compares with champion {named(expected_champion)}, but "
+                f"it is {named(found)} now. Gate v{version.number} again: ganmill retrain {recipe}"
             )
-        return _move(layout, settings, intent)
+        return transaction.move(layout, settings, intent)
 
 
 def rollback(
@@ -69,20 +103,39 @@ def rollback(
 ) -> Promoted:
     """Make the champion before the present one champion again; the ledger names it.
 
+    Versions that are gone, altered or taken back are passed over. It works also when the champion
+    was deleted; and where the alias was moved by hand, the ledger's champion is the one before.
+
     Raises:
         ApprovalError: Nobody or no reason is named.
         UsageError: There is no champion, or none before it.
         BusyError, DamagedError, ServiceError: As in `promote`.
     """
     with run_lock(layout.lock(f"release-{recipe}"), f"rolling back {recipe}"):
-        _finish(layout, settings, recipe)
+        transaction.finish(layout, settings, recipe)
+        entries = ledger.read(layout.ledger)
         champion = registry.by_alias(settings, recipe, CHAMPION)
-        number = _before(ledger.read(layout.ledger), recipe, champion)
-        if champion is None or number is None:
-            raise UsageError(f"{recipe}: there is no earlier champion to go back to.")
-        version = registry.by_number(settings, recipe, number)
-        intent = _intent("intend-rollback", version, actor, reason)
-        return _move(layout, settings, replace(intent, from_version=champion.number))
+        line = succession.champions(entries, recipe)
+        present = champion.number if champion else line[-1].to_version if line else None
+        known = {version.number: version for version in registry.versions(settings, recipe)}
+        skipped: dict[int, str] = {}
+        for entry in reversed(line):
+            number = entry.to_version or 0
+            if number in {present, *skipped}:
+                continue
+            if problem := _unfit(known.get(number), entry, entries):
+                skipped[number] = f"v{number} {problem}"
+                continue
+            intent = _about(known[number], "intend-rollback", actor, reason)
+            if skipped:
+                told = f"{intent.reason} (passed over: {'; '.join(skipped.values())})"
+                intent = replace(intent, reason=told)
+            intent = replace(intent, from_version=present, evidence_digest=entry.evidence_digest)
+            return replace(
+                transaction.move(layout, settings, intent), skipped=tuple(skipped.values())
+            )
+    passed = f" Passed over: {'; '.join(skipped.values())}." if skipped else ""
+    raise UsageError(f"{recipe}: there is no earlier champion to go back to.{passed}")
 
 
 def decline(  # each is a part of the record
@@ -95,121 +148,96 @@ def decline(  # each is a part of the record
     reason: str,
 ) -> Entry:
     """Record that a version was not promoted, and why; the champion stays."""
-    entry = replace(_intent("intend", version, actor, reason), event=event)
-    return ledger.append(layout.ledger, replace(entry, evidence_digest=evidence_digest))
+    entry = replace(_about(version, event, actor, reason), evidence_digest=evidence_digest)
+    return ledger.append(layout.ledger, entry)
 
 
-def taken_back(layout: Layout, recipe: str, number: int) -> Entry | None:
-    """Return the rollback that took the championship from a version, if none gave it back since."""
-    for entry in reversed(ledger.read(layout.ledger)):
-        if entry.recipe == recipe and entry.event in {"done", "rollback"}:
-            if entry.to_version == number:
-                return None
-            if entry.event == "rollback" and entry.from_version == number:
-                return entry
-    return None
+def refused(layout: Layout, recipe: str, number: int) -> Entry | None:
+    """Return the rollback or the person's `reject` that speaks against a version, or None."""
+    return succession.refused(ledger.read(layout.ledger), recipe, number)
 
 
-def finish(
-    layout: Layout, settings: Settings, recipe: str
-) -> Literal["nothing", "completed", "undone"]:
+def hold(layout: Layout, recipe: str, actor: str, reason: str) -> Entry:
+    """Stop the minting of a recipe's assets until `resume`; the champion stays what it is.
+
+    Raises:
+        ApprovalError: Nobody or no reason is named.
+        UsageError: It is on hold already.
+    """
+    return _switch(layout, recipe, "hold-production", actor, reason)
+
+
+def resume(layout: Layout, recipe: str, actor: str, reason: str) -> Entry:
+    """Let a recipe's assets be minted again.
+
+    Raises:
+        ApprovalError: Nobody or no reason is named.
+        UsageError: It is not on hold.
+    """
+    return _switch(layout, recipe, "resume-production", actor, reason)
+
+
+def finish(layout: Layout, settings: Settings, recipe: str) -> Finished:
     """Close the promotion that a kill left open, if there is one; harmless at any time.
 
     It is completed when the champion is still the one it began from and the version is unharmed;
-    otherwise it is undone, which leaves the alias as it is.
+    otherwise it is undone, which leaves the alias as it is. A version that lacks its copy of the
+    last line's digest is given it.
 
     Raises:
         BusyError, DamagedError, ServiceError: As in `promote`.
     """
     with run_lock(layout.lock(f"release-{recipe}"), f"finishing the promotion of {recipe}"):
-        return _finish(layout, settings, recipe)
+        return transaction.finish(layout, settings, recipe)
 
 
-def _finish(
-    layout: Layout, settings: Settings, recipe: str
-) -> Literal["nothing", "completed", "undone"]:
-    intent = ledger.open_intent(ledger.read(layout.ledger), recipe)
-    if intent is None:
-        return "nothing"
-    champion = registry.by_alias(settings, recipe, CHAMPION)
-    found = champion.number if champion else None
-    if found not in {intent.from_version, intent.to_version}:
-        problem = f"the champion is {_named(found)}, moved by hand"
-    else:
-        problem = _harm(settings, intent)
-    if problem and found != intent.to_version:
-        reason = f"not completed after a kill: {problem}"
-        ledger.append(layout.ledger, replace(intent, event="undone", reason=reason))
-        return "undone"
-    _set_and_close(layout, settings, intent)
-    return "completed"
+def _switch(
+    layout: Layout,
+    recipe: str,
+    event: Literal["hold-production", "resume-production"],
+    actor: str,
+    reason: str,
+) -> Entry:
+    """Add a line that stops or starts production, unless it is so already."""
+    line = _signed(recipe, Entry(event, recipe, actor, reason))
+    with run_lock(layout.lock(f"production-{recipe}"), f"{event} of {recipe}"):
+        held = ledger.production_hold(ledger.read(layout.ledger), recipe)
+        if held and event == "hold-production":
+            raise UsageError(
+                f"{recipe} is on hold already, by {held.actor} ({held.reason}). "
+                f'Let it go on: ganmill resume {recipe} --reason "..."'
+            )
+        if not held and event == "resume-production":
+            raise UsageError(f"{recipe} is not on hold; there is nothing to resume.")
+        return ledger.append(layout.ledger, line)
 
 
-def _move(layout: Layout, settings: Settings, intent: Entry) -> Promoted:
-    """Do the transaction; the caller holds the lock and has checked the champion."""
-    if problem := _harm(settings, intent):
-        raise DamagedError(f"{intent.recipe}: {problem}. Nothing was promoted; register it again.")
-    ledger.append(layout.ledger, intent)
-    return _set_and_close(layout, settings, intent)
-
-
-def _set_and_close(layout: Layout, settings: Settings, intent: Entry) -> Promoted:
-    number = intent.to_version
-    if number is None:
-        raise DamagedError(f"{layout.ledger}: entry {intent.seq} names no version to promote.")
-    registry.set_alias(settings, intent.recipe, CHAMPION, number)
-    champion = registry.by_alias(settings, intent.recipe, CHAMPION)
-    if champion is None or champion.number != number:
-        raise ServiceError(
-            f"{intent.recipe}: {settings.mlflow_url} took v{number} as champion but shows "
-            f"{_named(champion.number if champion else None)}. Run: ganmill reconcile"
-        )
-    closing: ledger.Event = "rollback" if intent.event == "intend-rollback" else "done"
-    entry = ledger.append(layout.ledger, replace(intent, event=closing))
-    return Promoted(intent.recipe, number, champion.digest, intent.from_version, entry)
-
-
-def _intent(event: ledger.Event, version: Version, actor: str, reason: str) -> Entry:
-    if not actor.strip() or not reason.strip():
-        raise ApprovalError(
-            f"{version.recipe} v{version.number}: a name and a reason are needed. "
-            f'Say who and why: --by NAME --reason "..."'
-        )
-    return Entry(
+def _about(version: Version, event: ledger.Event, actor: str, reason: str) -> Entry:
+    entry = Entry(
         event=event,
         recipe=version.recipe,
-        actor=actor.strip(),
-        reason=reason.strip(),
+        actor=actor,
+        reason=reason,
         to_version=version.number,
         to_digest=version.digest,
         data_version=version.tags.get("data_version", ""),
         git_revision=version.tags.get("git_revision", ""),
     )
+    return _signed(f"{version.recipe} v{version.number}", entry)
 
 
-def _harm(settings: Settings, intent: Entry) -> str:
-    """Return why the version of an intent cannot be champion, or ""."""
-    known = {version.number: version for version in registry.versions(settings, intent.recipe)}
-    version = known.get(intent.to_version or 0)
-    if version is None:
-        return f"v{intent.to_version} is gone from the registry"
-    if version.digest != intent.to_digest:
-        return f"v{intent.to_version} has another bundle digest than the ledger says"
-    return ""
+def _signed(what: str, entry: Entry) -> Entry:
+    """Return an entry with its name and reason trimmed; it must have both."""
+    actor, reason = entry.actor.strip(), entry.reason.strip()
+    if not actor or not reason:
+        raise ApprovalError(
+            f'{what}: a name and a reason are needed. Say who and why: --by NAME --reason "..."'
+        )
+    return replace(entry, actor=actor, reason=reason)
 
 
-def _before(entries: list[Entry], recipe: str, champion: Version | None) -> int | None:
-    """Return the version that was champion before the present one came, by the ledger.
-
-    The last line that made the present one champion by promotion tells: a second rollback so goes
-    further back, not forth again.
-    """
-    for entry in reversed(entries):
-        came = entry.recipe == recipe and entry.event == "done"
-        if champion and came and entry.to_version == champion.number:
-            return entry.from_version
-    return None
-
-
-def _named(number: int | None) -> str:
-    return "none" if number is None else f"v{number}"
+def _unfit(version: Version | None, entry: Entry, entries: list[Entry]) -> str:
+    """Return why a former champion cannot be champion again, or ""."""
+    against = succession.refused(entries, entry.recipe, entry.to_version or 0)
+    taken_back = f"was taken back by {against.actor}" if against else ""
+    return change(version, entry) or taken_back

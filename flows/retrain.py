@@ -5,10 +5,11 @@
 
 Each of the first kind is a DVC stage, so an unchanged one costs nothing and `dvc repro` by hand
 shares its work. `adopt` registers the bundle shipped with the code when there is no champion yet.
+Where the recipe wants a person to let a version out, `promote` asks, and nothing waits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,23 +18,23 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
-from flows import evidence, registry, release, versions
+from flows import deciding, evidence, ledger, notices, registry, release, versions
+from flows.adopt import adopt, refusal
 from flows.artifacts import show_gate, show_metrics, show_steps, show_verdict
+from flows.deciding import CHALLENGER
 from flows.generate import mint_batch
 from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
 from flows.story import Mill, Step, Story, lineage, say, shown
-from flows.training import adopt_shipped, follow_training, register_bundle
+from flows.training import follow_training, register_bundle
 from gan.durable import read_json, run_lock
 from gan.errors import GanmillError
 from gan.recipe import load_recipe
 from gan.training.identity import set_aside
 
-CHALLENGER = "challenger"
 # What a step returns: one word for its state, a note, and a result for the flow.
 Done = tuple[str, str, Any]
 DATA_STAGES = ("ingest", "validate", "prepare", "extractor")
@@ -46,17 +47,19 @@ class Retrained:
     Attributes:
         recipe: Its recipe.
         steps: How each step went, in order.
-        champion: The champion at the end.
-        report: The champion's `metrics.json`, measured on the present data.
-        batch: The folder of the batch.
+        champion: The champion at the end; None while the first one waits for a person.
+        report: The champion's `metrics.json`, measured on the present data; empty without one.
+        batch: The folder of the batch; None without a champion, or on hold.
+        waiting: The number of the version that waits for a person's word.
         flow_run_url: The run's page.
     """
 
     recipe: str
     steps: list[Step]
-    champion: Version
+    champion: Version | None
     report: dict[str, Any]
-    batch: Path
+    batch: Path | None
+    waiting: int | None
     flow_run_url: str
 
 
@@ -90,7 +93,8 @@ def retrain(
         close_orphans("retrain", recipe)
         for stage in DATA_STAGES:
             _run(story, stage, partial(_stage, mill, stage))
-        _run(story, "adopt", lambda: _adopt(mill))
+        if _run(story, "adopt", lambda: adopt(mill)):
+            return _outcome(mill, story, None)
         _run(story, "train", lambda: _train(mill, force=force, fresh=fresh))
         _run(story, "evaluate", lambda: _stage(mill, "evaluate"))
         _run(story, "push", lambda: _push(mill))
@@ -132,47 +136,19 @@ def _stage(mill: Mill, stage: str) -> tuple[str, str, None]:
     done = versions.reproduce(mill.layout, stage, mill.recipe.name)
     if stage == "validate":
         show_verdict(mill)
+    if stage == "prepare" and done.state != "unchanged":
+        version = versions.data_version(mill.layout, mill.recipe.name)
+        _announce(mill, "data.accepted", "the images meet the contract", {"data_version": version})
     if stage == "evaluate":
         show_metrics(mill)
     return done.state, "; ".join(done.because), None
-
-
-def _adopt(mill: Mill) -> tuple[str, str, None]:
-    """Make the shipped bundle the first champion, if there is none and it passes the floor."""
-    layout, name = mill.layout, mill.recipe.name
-    champion = registry.by_alias(mill.settings, name, release.CHAMPION)
-    shipped = layout.shipped_bundle(name)
-    if champion is not None:
-        return "unchanged", f"v{champion.number} is champion", None
-    if not shipped.is_dir():
-        return (
-            "skipped",
-            "no champion yet and none shipped; the first model starts from scratch",
-            None,
-        )
-    report = evidence.measure(layout, mill.recipe, shipped)
-    version = adopt_shipped(mill, report, report["bundle_digest"])
-    verdict, record, digest, _ = evidence.judge(layout, mill.settings, mill.recipe, version, None)
-    if verdict.outcome != "pass":
-        return "refused", verdict.summary, None
-    release.promote(
-        layout,
-        mill.settings,
-        name,
-        version,
-        evidence_digest=digest,
-        expected_champion=None,
-        actor="ganmill",
-        reason=f"shipped with the code; {verdict.summary}",
-    )
-    return "promoted", f"v{version.number} (shipped) is champion; {shown(record)}", None
 
 
 def _train(mill: Mill, *, force: bool, fresh: bool) -> tuple[str, str, None]:
     """Train if DVC says so, from the champion of the moment."""
     if fresh and (left := set_aside(mill.layout, mill.recipe)):
         say(f"  a stopped training of other data or parameters is left in {shown(left)}")
-    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
+    champion = release.serving(mill.layout, mill.settings, mill.recipe.name)
     reasons = renew_pin(mill.layout, mill.settings, mill.recipe, champion, force=force)
     if not reasons:
         return "unchanged", "", None
@@ -180,13 +156,16 @@ def _train(mill: Mill, *, force: bool, fresh: bool) -> tuple[str, str, None]:
     start = (
         read_pin(mill.layout, mill.recipe.name) if mill.recipe.train.start == "champion" else None
     )
-    return done.state, f"from {start[:12] if start else 'scratch'}; {'; '.join(reasons)}", None
+    note = f"from {start[:12] if start else 'scratch'}; {'; '.join(reasons)}"
+    payload = {"state": done.state, "start": start or "scratch"}
+    _announce(mill, "model.trained", f"a training ended: {note}", payload)
+    return done.state, note, None
 
 
 def _register(mill: Mill) -> tuple[str, str, None]:
     """Register the bundle as challenger, with its report in MLflow."""
     version, is_new = register_bundle(mill)
-    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
+    champion = release.serving(mill.layout, mill.settings, mill.recipe.name)
     if is_new and (champion is None or champion.number != version.number):
         registry.set_alias(mill.settings, mill.recipe.name, CHALLENGER, version.number)
     return (
@@ -204,46 +183,31 @@ def _gate(mill: Mill) -> tuple[str, str, None]:
     """
     name, settings = mill.recipe.name, mill.settings
     release.finish(mill.layout, settings, name)
-    candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
+    candidate, champion = _candidate(mill), release.serving(mill.layout, settings, name)
     if standing := _standing(mill, candidate, champion):
         return *standing, None
-    found = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
-    verdict, record, digest, is_new = found
-    show_gate(mill, candidate, champion, verdict, record)
-    if is_new and verdict.outcome != "pass":
-        release.decline(
-            mill.layout,
-            candidate,
-            event="reject" if verdict.outcome == "fail" else "hold",
-            evidence_digest=digest,
-            actor="ganmill",
-            reason=verdict.summary,
-        )
-    evidence.require_pass(name, candidate, verdict, record)
-    return "passed", verdict.summary, None
+    judged = deciding.decide(mill.layout, settings, mill.recipe, candidate, champion)
+    show_gate(mill, candidate, judged)
+    evidence.require_pass(name, candidate, judged)
+    return "passed", f"{judged.verdict.summary} {shown(judged.page)}", None
 
 
 def _promote(mill: Mill) -> tuple[str, str, None]:
-    """Move the champion to the candidate that passed."""
-    name, settings = mill.recipe.name, mill.settings
-    candidate, champion = _candidate(mill), registry.by_alias(settings, name, release.CHAMPION)
+    """Move the champion to the candidate that passed, or ask for the person who may."""
+    name, settings, layout = mill.recipe.name, mill.settings, mill.layout
+    candidate, champion = _candidate(mill), release.serving(layout, settings, name)
     if standing := _standing(mill, candidate, champion):
         return *standing, None
-    found = evidence.judge(mill.layout, settings, mill.recipe, candidate, champion)
-    verdict, record, digest, _ = found
-    evidence.require_pass(name, candidate, verdict, record)
-    done = release.promote(
-        mill.layout,
-        settings,
-        name,
-        candidate,
-        evidence_digest=digest,
-        expected_champion=champion.number if champion else None,
-        actor="ganmill",
-        reason=f"passed the gate: {verdict.summary}",
+    judged = evidence.judge(layout, settings, mill.recipe, candidate, champion)
+    evidence.require_pass(name, candidate, judged)
+    if deciding.needs_person(mill.recipe.gate, champion):
+        asked = deciding.ask(layout, settings, mill.recipe, candidate, champion, judged)
+        return "waiting", asked, None
+    reason = f"passed the gate: {judged.verdict.summary}"
+    alias = champion.number if champion else None
+    done = deciding.promote(
+        layout, settings, candidate, alias, judged, actor="ganmill", reason=reason
     )
-    registry.drop_alias(settings, name, CHALLENGER, done.version)
-    announce(name, done.version, done.digest)
     before = f"v{done.previous}" if done.previous else "none"
     return "promoted", f"v{done.version} is champion, before it {before}", None
 
@@ -252,16 +216,14 @@ def _standing(mill: Mill, candidate: Version, champion: Version | None) -> tuple
     """Return why there is nothing to decide: it is champion, or a person took it back."""
     if champion and champion.digest == candidate.digest:
         return "unchanged", f"v{champion.number} is champion"
-    if taken_back := release.taken_back(mill.layout, mill.recipe.name, candidate.number):
-        who, why = taken_back.actor, taken_back.reason
-        return "held", f"v{candidate.number} was rolled back by {who} ({why}); promote it by hand"
-    return None
+    said = refusal(mill, candidate)
+    return ("held", said) if said else None
 
 
-def announce(recipe: str, version: int, digest: str) -> None:
-    """Emit `model.promoted`, which deployments may start on."""
-    resource = {"prefect.resource.id": f"ganmill.model.{recipe}", "prefect.resource.name": recipe}
-    emit_event("model.promoted", resource=resource, payload={"version": version, "digest": digest})
+def _announce(
+    mill: Mill, event: notices.Event, says: str, payload: Mapping[str, str | int]
+) -> None:
+    notices.announce(mill.layout, mill.settings, event, mill.recipe.name, says, payload)
 
 
 def _push(mill: Mill) -> tuple[str, str, None]:
@@ -270,8 +232,14 @@ def _push(mill: Mill) -> tuple[str, str, None]:
     return ("pushed" if count else "unchanged"), f"{count} files" if count else "", None
 
 
-def _generate(mill: Mill) -> tuple[str, str, Path]:
-    """Mint the day's batch from the champion."""
+def _generate(mill: Mill) -> tuple[str, str, Path | None]:
+    """Mint the day's batch from the champion, if there is one and production is not on hold."""
+    name = mill.recipe.name
+    if hold := ledger.production_hold(ledger.read(mill.layout.ledger), name):
+        note = f"on hold since {hold.time_utc[:16]} by {hold.actor} ({hold.reason})"
+        return "held", f'{note}; ganmill resume {name} --reason "..."', None
+    if release.serving(mill.layout, mill.settings, name) is None:
+        return "skipped", "no champion to mint from yet", None
     minted, version = mint_batch(mill)
     state = "unchanged" if minted.already else "minted"
     return (
@@ -287,10 +255,13 @@ def _candidate(mill: Mill) -> Version:
     return next(version for version in known if version.digest == digest)
 
 
-def _outcome(mill: Mill, story: Story, batch: Path) -> Retrained:
-    champion = registry.by_alias(mill.settings, mill.recipe.name, release.CHAMPION)
-    assert champion is not None  # a batch was minted from it
-    report = evidence.report_of(mill.layout, mill.settings, mill.recipe, champion)
-    return Retrained(
-        mill.recipe.name, story.steps, champion, report, batch, mill.lineage.flow_run_url
+def _outcome(mill: Mill, story: Story, batch: Path | None) -> Retrained:
+    name = mill.recipe.name
+    champion = release.serving(mill.layout, mill.settings, name)
+    report = (
+        evidence.report_of(mill.layout, mill.settings, mill.recipe, champion) if champion else {}
     )
+    asked = ledger.waiting(ledger.read(mill.layout.ledger), name)
+    waiting = asked.to_version if asked else None
+    url = mill.lineage.flow_run_url
+    return Retrained(name, story.steps, champion, report, batch, waiting, url)

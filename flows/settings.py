@@ -5,13 +5,21 @@ GANMILL_MLFLOW_PORT    port of the local MLflow server    (5000)
 PREFECT_API_URL        use this Prefect server, not the local one
 MLFLOW_TRACKING_URI    use this MLflow server, not the local one
 
+GANMILL_ACTOR             who decides, where nobody is named with --by   (the login name)
+GANMILL_NOTICE_WEBHOOK    http or https address that every notice is posted to; a secret   (none)
+GANMILL_MLFLOW_SECONDS    the longest that one call may wait for MLflow   (10)
+
 GANMILL_INCEPTION_WEIGHTS    path or address of the FID network's file, for `ganmill extractor add`
+
+`infra/env.example` has them all, to copy from.
 """
 
+import getpass
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gan.errors import UsageError
@@ -30,6 +38,16 @@ QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+# Prefect's 180 s would leave a killed run looking alive for too long; 30 s is the least it takes.
+_HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
+def _login_name() -> str:
+    """Return who is logged in; a container may have a user id without a name."""
+    try:
+        return getpass.getuser().strip() or "somebody"
+    except (KeyError, OSError):
+        return "somebody"
 
 
 class Settings(BaseSettings):
@@ -45,7 +63,24 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         default=None, validation_alias=AliasChoices("MLFLOW_TRACKING_URI")
     )
+    actor: str = Field(default_factory=_login_name, pattern=r"^\s*[^\s\x00-\x1f][^\x00-\x1f]*$")
+    notice_webhook: SecretStr | None = None  # such an address is a password itself
+    mlflow_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     inception_weights: SecretStr | None = None  # an address may hold a password
+
+    @field_validator("notice_webhook")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value.get_secret_value())
+                is_web = parts.scheme in {"http", "https"} and bool(parts.hostname)
+                is_web = is_web and (parts.port is None or parts.port > 0)
+            except ValueError:  # whose words would quote the address
+                is_web = False
+            if not is_web:
+                raise ValueError("must be a web address that begins with http:// or https://")
+        return value
 
     @property
     def prefect_url(self) -> str:
@@ -65,6 +100,13 @@ class Settings(BaseSettings):
         )
 
 
+_SECRETS = {
+    f"GANMILL_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if field.annotation == SecretStr | None
+}
+
+
 def load_settings() -> Settings:
     """Return the settings of this process.
 
@@ -77,12 +119,15 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         name = name if name.isupper() else f"GANMILL_{name.upper()}"
+        if name in _SECRETS:  # its cause would quote the value
+            raise UsageError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
         raise UsageError(f"{name}: {first['msg']}; found {first['input']!r}.") from error
 
 
 def quiet_environment(settings: Settings, layout: Layout) -> dict[str, str]:
     """Return this process's environment with our servers' addresses, and with analytics off."""
     return {
+        **_HEARTBEAT,  # first: who sets another one has it
         **os.environ,
         **QUIET,
         "PREFECT_API_URL": f"{settings.prefect_url}/api",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.stack import Stack
     from gan.image.sources import SourceSummary
 
+_AT_REST = {"unchanged", "skipped", "held", "waiting"}  # states of a step that did nothing
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -51,6 +52,8 @@ def proposal(recipe: Recipe, seen: "SourceSummary") -> None:
         f"Written to params.yaml: trained at {recipe.data.resolution} px, "
         f"{recipe.train.budget.shown}."
     )
+    if not recipe.gate.memorisation:
+        print("Too few images to hold some out: nobody can tell whether a model copies them.")
     print(f"Next: ganmill retrain {recipe.name}")
 
 
@@ -122,40 +125,51 @@ def outcome(layout: Layout, settings: "Settings", done: "Retrained", *, as_json:
     """Print what a retraining left: the champion, its distance, the assets, and where to look."""
     from flows import registry
 
-    name, distance = headline(done.report)
     places = {
-        "model": done.champion.url,
+        **({"model": done.champion.url} if done.champion else {}),
         "compare runs": registry.comparison_url(settings, done.recipe),
         "flow run": done.flow_run_url,
         "data report": str(layout.data_report(done.recipe) / "index.html"),
-        "contact sheet": str(done.batch / "index.html"),
+        **({"contact sheet": str(done.batch / "index.html")} if done.batch else {}),
     }
     if as_json:
         document = {
             "recipe": done.recipe,
-            "champion": done.champion.number,
-            "bundle": done.champion.digest,
-            "metrics": done.report["metrics"],
-            "batch": str(done.batch),
+            "champion": done.champion.number if done.champion else None,
+            "bundle": done.champion.digest if done.champion else None,
+            "waiting": done.waiting,
+            "metrics": done.report.get("metrics", {}),
+            "batch": str(done.batch) if done.batch else None,
             "steps": [vars(step) for step in done.steps],
             "links": places,
         }
         print(json.dumps(document, indent=2))
         return
-    lines = {
-        "champion": f"v{done.champion.number}, bundle {done.champion.digest[:12]}",
-        name: f"{distance['value']:.3f} [{distance['low']:.3f}, {distance['high']:.3f}], "
-        f"N {distance['n']}; less is better",
-        "assets": shown(done.batch),
-        **places,
-    }
+    lines = {**_champion_lines(done), **places}
     print(f"\n{done.recipe}: what you have now")
     for name, value in lines.items():  # never wrapped: an address must stay whole to be copied
         print(f"  {name:<14} {value}")
     print('Open any of them with: python3 -m webbrowser "ADDRESS"')
-    ran = [step.name for step in done.steps if step.state not in {"unchanged", "skipped"}]
+    ran = [step.name for step in done.steps if step.state not in _AT_REST]
     print(f"\nDone: {', '.join(ran)}." if ran else "\nNothing changed, nothing was done again.")
-    print(f"Next: ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")
+    if done.waiting:
+        print(f"v{done.waiting} waits for a person's word:")
+        for word in ("approve", "reject"):
+            print(f'  ganmill {word} {done.recipe} --reason "..."')
+    else:
+        print(f"Next: ganmill generate {done.recipe} --count 200 --slot extra    ganmill down")
+
+
+def _champion_lines(done: "Retrained") -> dict[str, str]:
+    if done.champion is None:
+        return {"champion": "none yet"}
+    name, distance = headline(done.report)
+    lines = {
+        "champion": f"v{done.champion.number}, bundle {done.champion.digest[:12]}",
+        name: f"{distance['value']:.3f} [{distance['low']:.3f}, {distance['high']:.3f}], "
+        f"N {distance['n']}; less is better",
+    }
+    return lines | ({"assets": shown(done.batch)} if done.batch else {})
 
 
 def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: bool) -> None:
@@ -177,18 +191,22 @@ def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: boo
         "challenger",
         "last batch",
         "assets",
+        "production",
         box=None,
         padding=(0, 2),
     )
+    columns = ("recipe", "champion", "since", "challenger", "batch", "assets", "production")
     for row in rows:
-        table.add_row(
-            *(
-                str(row[key])
-                for key in ("recipe", "champion", "since", "challenger", "batch", "assets")
-            )
-        )
+        table.add_row(*(str(row[key]) for key in columns))
     _console.print()
     _console.print(table)
+    for row in rows:
+        if row["waiting"]:
+            name = row["recipe"]
+            print(
+                f"\n{name} v{row['waiting']} passed the gate and waits for a person's word: "
+                f'ganmill approve {name} --reason "..." (or reject)'
+            )
     if "down" in {stack.prefect.state, stack.mlflow.state}:
         print("\nStart the servers with: ganmill up")
 
@@ -198,12 +216,12 @@ def _recipe_status(
 ) -> dict[str, Any]:
     from flows import ledger
 
+    entries = ledger.read(layout.ledger)
+    asked, hold = ledger.waiting(entries, name), ledger.production_hold(entries, name)
     row: dict[str, Any] = {"recipe": name, "champion": "-", "since": "-", "challenger": "-"}
-    closing = [
-        e
-        for e in ledger.read(layout.ledger)
-        if e.recipe == name and e.event in {"done", "rollback"}
-    ]
+    row["waiting"] = asked.to_version if asked else None
+    row["production"] = f"on hold by {hold.actor}: {hold.reason}" if hold else "runs"
+    closing = [e for e in entries if e.recipe == name and e.event in {"done", "rollback"}]
     if closing:
         row |= {"champion": f"v{closing[-1].to_version}", "since": _age(closing[-1].time_utc)}
     if stack.mlflow.state != "down":

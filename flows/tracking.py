@@ -28,12 +28,15 @@ __all__ = [
     "flat",
     "log_dataset",
     "log_files",
+    "log_folder",
     "log_picture",
     "log_report",
     "log_stats",
     "open_run",
     "read_run",
+    "run_of",
     "tag_run",
+    "unfinished_runs",
 ]
 TRAINING_KEY = "training_key"
 
@@ -67,7 +70,9 @@ def open_run(  # the parts of a run
     tags: Mapping[str, str],
     params: Mapping[str, Any],
 ) -> TrackedRun:
-    """Open a run in the recipe's experiment, or return the open one of the same training.
+    """Open a run in the recipe's experiment, or return that of the same training if it goes on.
+
+    It goes on in a run that is open, or that `reconcile` ended because its process was dead.
 
     Args:
         layout: The workspace; its folder is written into the run.
@@ -89,15 +94,46 @@ def open_run(  # the parts of a run
         if run is None:
             all_tags = {"recipe": recipe, "workspace": str(layout.root), **tags}
             run = client.create_run(experiment_id, run_name=name, tags=all_tags)
+        elif run.info.status != "RUNNING":
+            client.update_run(run.info.run_id, status="RUNNING")
         fresh = [Param(k, str(v)) for k, v in flat(params).items() if k not in run.data.params]
         if fresh:
             client.log_batch(run.info.run_id, params=fresh)
-    page = f"{url}/#/experiments/{experiment_id}/runs/{run.info.run_id}{VIEW}"
-    return TrackedRun(run.info.run_id, experiment_id, page, url, int(run.info.start_time))
+    return _tracked(url, run)
+
+
+def unfinished_runs(layout: Layout, settings: Settings, recipe: str) -> list[TrackedRun]:
+    """Return the open runs of a recipe that were begun in this workspace, newest first.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    url = settings.mlflow_url
+    with connected(url, f"listing the open runs of {recipe}") as client:
+        experiment = client.get_experiment_by_name(recipe)
+        if experiment is None:
+            return []
+        runs = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+    here = str(layout.root)  # another workspace's locks say nothing about its runs here
+    return [_tracked(url, run) for run in runs if run.data.tags.get("workspace") == here]
+
+
+def run_of(settings: Settings, run_id: str) -> TrackedRun:
+    """Return a run by its id, open or not.
+
+    Raises:
+        ServiceError: MLflow does not answer, or has no such run.
+    """
+    url = settings.mlflow_url
+    with connected(url, f"finding run {run_id}") as client:
+        return _tracked(url, client.get_run(run_id))
 
 
 def close_run(run: TrackedRun, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-    """End a run; a run that was preempted is left open instead, to be found again."""
+    """End a run; a run that was preempted is left open instead, to be found again.
+
+    KILLED is for a run whose process is dead: the same training finds it and opens it again.
+    """
     with connected(run.tracking_url, "closing the run") as client:
         client.set_terminated(run.run_id, status)
 
@@ -147,6 +183,12 @@ def log_files(run: TrackedRun, files: Sequence[Path], folder: str) -> None:
     with connected(run.tracking_url, "sending files") as client:
         for file in files:
             client.log_artifact(run.run_id, str(file), folder)
+
+
+def log_folder(run: TrackedRun, folder: Path, name: str) -> None:
+    """Send a folder with all that is below it, as the folder `name` of the run's artifacts."""
+    with connected(run.tracking_url, f"sending {folder}") as client:
+        client.log_artifacts(run.run_id, str(folder), name)
 
 
 def log_dataset(
@@ -234,6 +276,11 @@ def _experiment(client: Any, recipe: str) -> str:  # MlflowClient
 def _open_one(client: Any, experiment_id: str, key: str | None) -> Any:
     if key is None:
         return None
-    same = f"attributes.status = 'RUNNING' and tags.{TRAINING_KEY} = '{key}'"
-    runs = client.search_runs([experiment_id], same, max_results=1)
-    return runs[0] if runs else None
+    same = client.search_runs([experiment_id], f"tags.{TRAINING_KEY} = '{key}'")
+    return next((run for run in same if run.info.status in {"RUNNING", "KILLED"}), None)
+
+
+def _tracked(url: str, run: Any) -> TrackedRun:  # MLflow's Run
+    info = run.info
+    page = f"{url}/#/experiments/{info.experiment_id}/runs/{info.run_id}{VIEW}"
+    return TrackedRun(info.run_id, info.experiment_id, page, url, int(info.start_time))

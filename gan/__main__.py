@@ -1,9 +1,11 @@
 """The engine's verbs, one per stage.
 
     python -m gan ingest | prepare | extractor | train | evaluate RECIPE
+    python -m gan canary BUNDLE --out FOLDER --recipe RECIPE
 
-DVC runs these; `ganmill` is the command for people. A failure is one line on stderr, and the same
-line in `.ganmill/errors/`, where the flow that started the stage finds it.
+DVC runs the stages and the gate the canary; `ganmill` is the command for people. A failure is one
+line on stderr, and of a stage the same line in `.ganmill/errors/`, where the flow that started it
+finds it.
 """
 
 import argparse
@@ -116,6 +118,13 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     _say(f"evaluate {name}: {distance} {found['value']:.2f} {interval}, N {found['n']}")
 
 
+def canary(recipe: Recipe, bundle: Path, out: Path) -> None:
+    """Mint a few assets from any bundle, and answer on stdout what came out and how fast."""
+    from gan.assets.canary import attend
+
+    attend(bundle, recipe.name, recipe.assets, out, sys.stdin, sys.stdout)
+
+
 def dry_run(layout: Layout, recipe: Recipe) -> None:
     """Measure what the training would take, and print it; nothing of the training is changed."""
     from gan.training.forecast import forecast
@@ -137,15 +146,11 @@ VERBS: dict[str, Callable[[Layout, Recipe], None]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb on one recipe; return the exit code of `gan.errors`."""
-    parser = argparse.ArgumentParser(prog="python -m gan", description=__doc__)
-    parser.add_argument("verb", choices=VERBS, help="the stage to run")
-    parser.add_argument("recipe", help="a recipe of params.yaml")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="of train: measure what it would take, and stop"
-    )
+    parser = _parser()
     chosen = parser.parse_args(arguments)
-    if chosen.dry_run and chosen.verb != "train":
+    if chosen.verb not in {"canary", "train"} and chosen.dry_run:
         parser.error("--dry-run goes with train alone")
+    leaves_nothing = chosen.verb == "canary" or chosen.dry_run  # not even a record
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("gan").setLevel(logging.INFO)
     layout = Layout(Path.cwd())
@@ -155,10 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
         _say(str(error))
         return error.exit_code
     try:
-        work = dry_run if chosen.dry_run else VERBS[chosen.verb]
-        work(layout, load_recipe(layout.params, chosen.recipe))
+        _work(layout, chosen)
     except GanmillError as error:
-        if chosen.dry_run:  # it leaves nothing, not even a record
+        if leaves_nothing:
             _say(str(error))
             return error.exit_code
         return _failed(layout, chosen.verb, chosen.recipe, error)
@@ -166,6 +170,31 @@ def main(arguments: list[str] | None = None) -> int:
         refused = UsageError(f"{error.filename}: no permission. Mend its owner or mode.")
         return _failed(layout, chosen.verb, chosen.recipe, refused)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gan", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, work in VERBS.items():
+        stage = verbs.add_parser(verb, description=work.__doc__)
+        stage.add_argument("recipe", help="a recipe of params.yaml")
+        stage.add_argument(
+            "--dry-run", action="store_true", help="of train: measure what it would take, and stop"
+        )
+    look = verbs.add_parser("canary", description=canary.__doc__)
+    look.add_argument("bundle", type=Path, help="the folder of a bundle")
+    look.add_argument("--out", type=Path, required=True, help="becomes the folder of the assets")
+    look.add_argument("--recipe", required=True, help="a recipe of params.yaml: their size")
+    return parser
+
+
+def _work(layout: Layout, chosen: argparse.Namespace) -> None:
+    recipe = load_recipe(layout.params, chosen.recipe)
+    if chosen.verb == "canary":
+        canary(recipe, chosen.bundle, chosen.out)
+    else:
+        work = dry_run if chosen.dry_run else VERBS[chosen.verb]
+        work(layout, recipe)
 
 
 def _failed(layout: Layout, verb: str, recipe: str, error: GanmillError) -> int:

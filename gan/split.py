@@ -10,6 +10,7 @@ from gan.seeding import seed_at
 
 _SHARE = 0.02
 _AT_LEAST, _AT_MOST = 64, 2000
+LEAST_IMAGES = 10 * _AT_LEAST  # of fewer none can be spared
 
 
 def split(count: int, digest: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -24,7 +25,7 @@ def split(count: int, digest: str) -> tuple[NDArray[np.int64], NDArray[np.int64]
         be over a tenth of them: too few to spare.
     """
     wanted = min(_AT_MOST, max(_AT_LEAST, round(_SHARE * count)))
-    if wanted * 10 > count:
+    if count < LEAST_IMAGES:
         return np.arange(count, dtype=np.int64), np.empty(0, np.int64)
     order = np.random.default_rng(seed_at(int(digest[:12], 16), "held out")).permutation(count)
     return np.sort(order[wanted:]), np.sort(order[:wanted])

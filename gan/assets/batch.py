@@ -6,6 +6,7 @@ So neither the count, nor a kill, nor a second machine of the same kind changes 
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -20,13 +21,16 @@ from gan.assets.manifest import (
     INDEX,
     LOCK,
     MANIFEST,
+    REQUEST,
     SHEET,
+    Asked,
     BatchCard,
     Names,
     Request,
     Row,
     names,
     read_batch,
+    read_request,
     read_rows,
 )
 from gan.assets.sheet import write_sheet
@@ -85,6 +89,8 @@ def mint(
 ) -> Minted:
     """Write the batch `destination/<batch id>/`, or finish it; a complete one returns at once.
 
+    A batch keeps the lineage that it was begun with, whoever finishes it.
+
     Args:
         bundle: The exact version to mint from.
         spec: Size and upscaling; count and seed are the request's.
@@ -107,11 +113,24 @@ def mint(
         with run_lock(folder / LOCK, f"minting {called.batch_id}"):
             already = (folder / BATCH).exists()  # perhaps while we came to the lock
             if not already:
-                made = _Mint(bundle, spec, request, called, folder).run(progress)
+                asked = _begin(
+                    folder, Asked(request=request, assets=spec, bundle_digest=bundle.digest)
+                )
+                made = _Mint(bundle, spec, asked.request, called, folder).run(progress)
             remove(folder / LOCK)
+    if (folder / REQUEST).exists():
+        remove(folder / REQUEST)
     card = read_batch(folder)
     seconds = time.monotonic() - began
     return Minted(card.batch, folder, card.count, card.accepted, made, already, seconds)
+
+
+def _begin(folder: Path, asked: Asked) -> Asked:
+    """Write down what is asked for, or return what the batch was begun with before a kill."""
+    with suppress(DamagedError):  # none yet, or not one to finish this batch by
+        return read_request(folder)
+    write_json(folder / REQUEST, asked.model_dump())
+    return asked
 
 
 @dataclass(frozen=True)
@@ -206,6 +225,7 @@ class _Mint:
         try:
             return modality(self.bundle.card.modality).to_uint8(network(z, c))
         except DivergedError as error:
+            remove(self.folder / REQUEST)  # nobody can finish it
             raise DivergedError(
                 f"bundle {self.bundle.digest[:8]}: {error} Nothing is minted from it; "
                 "promote another version."

@@ -3,7 +3,8 @@
     <batch>/<asset id>.png ...  contact_sheet.png  index.html  manifest.jsonl  batch.json
 
 `batch.json` is written last: a folder with it is complete. It holds the digests of the manifest and
-the pages, the manifest holds those of the assets; `verify` follows them all.
+the pages, the manifest holds those of the assets; `verify` follows them all. Until then the folder
+has `.request.json`: all that it takes to finish a batch whose process was killed.
 """
 
 import hashlib
@@ -22,7 +23,8 @@ from gan.sections import AssetsSpec
 
 MANIFEST, BATCH = "manifest.jsonl", "batch.json"
 SHEET, INDEX = "contact_sheet.png", "index.html"
-LOCK = ".lock"
+LOCK, REQUEST = ".lock", ".request.json"
+_OWN = {BATCH, LOCK, REQUEST}  # a kill may leave the two hidden ones in a complete batch
 _SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = r"^[0-9a-f]{64}$"
 
@@ -95,6 +97,22 @@ def names(request: Request, bundle_digest: str, spec: AssetsSpec) -> Names:
     return Names(_hash(*made_of), batch_id)
 
 
+class Asked(BaseModel):
+    """What a batch in the making was begun with: the same of it all makes the same bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    request: Request
+    assets: AssetsSpec
+    bundle_digest: str = Field(pattern=_DIGEST)
+
+    @property
+    def names(self) -> Names:
+        """What the batch and its assets are called."""
+        return names(self.request, self.bundle_digest, self.assets)
+
+
 class Row(BaseModel):
     """One asset in the manifest."""
 
@@ -164,6 +182,34 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def begun(destination: Path) -> list[Path]:
+    """Return the batches of a recipe that were begun and are not complete, by name."""
+    return sorted(
+        path.parent
+        for path in destination.glob(f"*/{REQUEST}")
+        if not (path.parent / BATCH).exists()
+    )
+
+
+def read_request(folder: Path) -> Asked:
+    """Return what a batch in the making was begun with.
+
+    Raises:
+        DamagedError: `.request.json` is missing, malformed, or that of another batch.
+    """
+    path = folder / REQUEST
+    try:
+        asked = Asked.model_validate(read_json(path))
+    except (ValidationError, UsageError) as error:
+        raise DamagedError(f"{path}: is no request. Delete it and mint the batch again.") from error
+    if asked.names.batch_id != folder.name:
+        raise DamagedError(
+            f"{path}: asks for batch {asked.names.batch_id}, not for this one. "
+            "Delete it and mint the batch again."
+        )
+    return asked
+
+
 def read_batch(folder: Path) -> BatchCard:
     """Return the card of a complete batch.
 
@@ -200,7 +246,7 @@ def verify(folder: Path) -> list[str]:
     problems = [f"{name}: {state}" for name, state in states.items() if state]
     if is_listed:  # without a manifest to trust, every asset would seem extra
         present = {path.name for path in folder.iterdir()}
-        problems += [f"{name}: extra" for name in sorted(present - set(wanted) - {BATCH, LOCK})]
+        problems += [f"{name}: extra" for name in sorted(present - set(wanted) - _OWN)]
     return problems
 
 

@@ -28,6 +28,7 @@ from gan.metrics.meter import Meter
 from gan.metrics.scores import MOST, Scores, less_is_better
 
 METRICS = "metrics.json"
+ALL_CLASSES = "all classes together"
 _DIGITS = 6
 
 Entry = dict[str, Any]
@@ -71,6 +72,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """The coverage of one class by two models, on the same latents and real images.
+
+    Attributes:
+        b: Of the second model, a share.
+        difference: The first's minus the second's, with a paired interval.
+    """
+
+    b: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two models measured alike.
 
@@ -81,6 +95,8 @@ class Comparison:
         a_digest: The first bundle.
         b_digest: The second bundle.
         rows: By metric; the distance comes first.
+        classes: By name of each class with enough images for its coverage to be measured; where
+            no class has, of `ALL_CLASSES` together.
     """
 
     extractor_digest: str
@@ -89,6 +105,7 @@ class Comparison:
     a_digest: str
     b_digest: str
     rows: list[Row]
+    classes: Mapping[str, ClassRow]
 
     @property
     def distance(self) -> Row:
@@ -152,7 +169,15 @@ def compare(a: Bundle, b: Bundle, meter: Meter) -> Comparison:
         UsageError: A bundle and the data do not fit each other.
         DivergedError: A generated image or a feature is not finite.
     """
-    a_scores, b_scores = meter.score(a), meter.score(b)
+    return compare_scores((a.digest, meter.score(a)), (b.digest, meter.score(b)), meter)
+
+
+def compare_scores(a: tuple[str, Scores], b: tuple[str, Scores], meter: Meter) -> Comparison:
+    """Return what differs between two bundles, given by digest with what `meter` scored of each.
+
+    Scoring takes seconds; a model that is held against several others is scored once.
+    """
+    (a_digest, a_scores), (b_digest, b_scores) = a, b
     ours, theirs = a_scores.measured, b_scores.measured
     rows = [
         Row(
@@ -181,10 +206,24 @@ def compare(a: Bundle, b: Bundle, meter: Meter) -> Comparison:
         extractor_digest=meter.extractor.digest,
         data_digest=meter.data.digest,
         samples=meter.spec.samples,
-        a_digest=a.digest,
-        b_digest=b.digest,
+        a_digest=a_digest,
+        b_digest=b_digest,
         rows=rows,
+        classes=_class_rows(a_scores, b_scores, meter.data.classes),
     )
+
+
+def _class_rows(a: Scores, b: Scores, names: Sequence[str]) -> dict[str, ClassRow]:
+    """Return the coverage of each class that has one; which have is for the data alone to say."""
+    pairs = {
+        names[number]: (each.coverage, b.classes[number].coverage)
+        for number, each in a.classes.items()
+    }
+    # Where no class has enough images, `class_coverage` is that of all of them as one class.
+    measured = {name: (x, y) for name, (x, y) in pairs.items() if x and y} or {
+        ALL_CLASSES: (a.measured["class_coverage"], b.measured["class_coverage"])
+    }
+    return {name: ClassRow(y.value, difference(x, y)) for name, (x, y) in measured.items()}
 
 
 def _metrics(scores: Scores, meter: Meter) -> dict[str, Entry]:

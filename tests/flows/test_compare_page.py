@@ -4,8 +4,6 @@ import html
 import io
 import json
 import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,8 +18,8 @@ from flows.compare_facts import Fact, Page, Side, Strip, better, headline
 from flows.compare_page import render
 from gan.metrics.intervals import Interval
 from gan.metrics.report import Row
+from tests.flows.browser import headless
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RED, BLUE = (200, 16, 32), (16, 32, 200)
 
 
@@ -104,23 +102,7 @@ def hostile(outside: tuple[str, list[str]]) -> str:
 @pytest.fixture
 def browser(tmp_path: Path) -> Callable[..., str]:
     """Return a function that opens a file in a headless browser and returns what it printed."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
-
-    def open_in(page: Path, *options: str) -> str:
-        command = [found, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        command += ["--force-color-profile=srgb", f"--user-data-dir={tmp_path / 'profile'}"]
-        done = subprocess.run(
-            [*command, *options, page.as_uri()],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
-        return done.stdout
-
-    return open_in
+    return headless(tmp_path / "profile")
 
 
 UNSEEN = (

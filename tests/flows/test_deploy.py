@@ -1,14 +1,20 @@
-"""The scheduler that `ganmill up` starts: deployments, cron lines, runs asked for over HTTP."""
+"""The scheduler that `ganmill up` starts: deployments, cron lines, triggers, runs over HTTP."""
 
 import json
+import socket
+import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows import notices
 from flows.settings import Settings
 from gan.paths import Layout
 
@@ -46,17 +52,33 @@ def _until(found: Callable[[], Any], what: str) -> Any:
 @pytest.fixture
 def deployed(first_retrain: object, mill_settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the deployments of the workspace, whose scheduler came up with its servers."""
-    found = _until(lambda: _deployments(mill_settings), "no deployments")
-    assert isinstance(found, dict)
-    return found
+    _until(lambda: "reconcile/ganmill" in _deployments(mill_settings), "no deployments")
+    return _deployments(mill_settings)
 
 
-def test_every_recipe_has_its_two_deployments(deployed: dict[str, dict[str, Any]]) -> None:
-    """Both flows of a recipe can be run from Prefect's page, described, with their recipe set."""
-    assert {"retrain/tiny", "generate/tiny"} <= set(deployed)
-    for each in deployed.values():
+def _automations(settings: Settings) -> list[str]:
+    """Return the names of the automations that make generation follow a champion."""
+    found = _ask(settings, "automations/filter", {})
+    return sorted(each["name"] for each in found if "follows" in each["name"])
+
+
+def test_every_recipe_has_its_three_deployments(deployed: dict[str, dict[str, Any]]) -> None:
+    """All flows of a recipe can be run from Prefect's page, described, with their recipe set."""
+    assert {"retrain/tiny", "generate/tiny", "approve/tiny"} <= set(deployed)
+    for flow in ("retrain", "generate", "approve"):
+        each = deployed[f"{flow}/tiny"]
         assert each["parameters"]["recipe"] == each["name"]
         assert each["description"]
+        assert each["tags"] == ["ganmill", "tiny"]
+    assert deployed["approve/tiny"]["schedules"] == []
+
+
+def test_what_died_is_looked_for_every_ten_minutes(deployed: dict[str, dict[str, Any]]) -> None:
+    """Reconciling is one deployment for all recipes."""
+    (schedule,) = deployed["reconcile/ganmill"]["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["cron"] == "*/10 * * * *"
+    assert deployed["reconcile/ganmill"]["parameters"] == {}
 
 
 def test_a_cron_line_of_the_recipe_is_a_schedule(deployed: dict[str, dict[str, Any]]) -> None:
@@ -89,10 +111,95 @@ def test_a_run_asked_for_over_http_is_done_in_this_workspace(
     assert batch["lineage"]["flow_run"] == asked["id"]
 
 
+def test_a_change_of_the_champion_starts_a_batch(
+    deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
+) -> None:
+    """One event is one run of the recipe's `generate`, with the parameters of its deployment."""
+    generate = {"deployments": {"id": {"any_": [deployed["generate/tiny"]["id"]]}}}
+    layout = Layout(mill_root)
+
+    def runs(*states: str) -> list[dict[str, Any]]:
+        found = _ask(mill_settings, "flow_runs/filter", generate)
+        started = [run for run in found if (run["created_by"] or {}).get("type") == "AUTOMATION"]
+        return [run for run in started if not states or run["state_type"] in states]
+
+    before = len(runs())
+    notices.announce(layout, mill_settings, "model.promoted", "other", "not this recipe", {})
+    notices.announce(layout, mill_settings, "model.trained", "tiny", "not this event", {})
+    notices.announce(layout, mill_settings, "model.promoted", "tiny", "v1 is champion", {"v": 1})
+    ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    _until(lambda: len(runs(*ended)) > before, "no run ended")
+    notices.announce(layout, mill_settings, "model.rolled_back", "tiny", "v1 is champion", {})
+    _until(lambda: len(runs()) > before + 1, "no second run")
+
+    assert len(runs()) == before + 2
+    assert {run["state_type"] for run in runs(*ended)} == {"COMPLETED"}
+    assert [run["parameters"] for run in runs()] == [{"recipe": "tiny"}] * len(runs())
+
+
+class _Relay(threading.Thread):
+    """Passes bytes on to a port, as long as it is open; shut, a connection is refused."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(daemon=True)
+        self.target = target
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+
+    def run(self) -> None:
+        with socket.create_server(("127.0.0.1", self.port)) as server:
+            while True:
+                near, _ = server.accept()
+                far = socket.create_connection(("127.0.0.1", self.target))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while some := source.recv(1 << 16):
+                sink.sendall(some)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def test_the_scheduler_waits_for_prefect(
+    deployed: dict[str, dict[str, Any]],
+    mill_settings: Settings,
+    mill_root: Path,
+    mill_environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """A server that is away does not end it; it says so, and serves once the server is there."""
+    relay = _Relay(mill_settings.prefect_port)
+    log = tmp_path / "scheduler.log"
+    with log.open("wb") as words:
+        scheduler = subprocess.Popen(
+            [sys.executable, "-m", "flows.deploy"],
+            cwd=mill_root,
+            env={**mill_environment, "PREFECT_API_URL": f"http://127.0.0.1:{relay.port}/api"},
+            stdout=words,
+            stderr=words,
+        )
+        try:
+            _until(lambda: "Prefect does not answer; trying again" in log.read_text(), "no word")
+            relay.start()
+            _until(lambda: "serving 4 deployments" in log.read_text(), "not served")
+            assert scheduler.poll() is None
+        finally:
+            scheduler.terminate()
+            scheduler.wait(timeout=30)
+    assert "Traceback" not in log.read_text()
+
+
 def test_schedules_follow_params_yaml(
     deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
 ) -> None:
-    """A changed cron line, a new recipe and a removed one need no restart."""
+    """A changed cron line, a new recipe and a removed one need no restart.
+
+    Each recipe has one trigger, however often its deployments are renewed.
+    """
+    follows = "{}: generation follows the champion".format
+    assert _automations(mill_settings) == [follows("tiny")]
     params = mill_root / "params.yaml"
     before = params.read_text()
     _, _, section = before.partition("  tiny:\n")
@@ -102,9 +209,12 @@ def test_schedules_follow_params_yaml(
         _until(lambda: "retrain/other" in _deployments(mill_settings), "no new deployment")
         (schedule,) = _deployments(mill_settings)["generate/tiny"]["schedules"]
         assert schedule["schedule"]["cron"] == "30 4 * * *"
+        both = [follows("other"), follows("tiny")]
+        _until(lambda: _automations(mill_settings) == both, "not one trigger each")
         params.write_text(before.replace("schedule: {", "# schedule: {"))
         _until(lambda: "retrain/other" not in _deployments(mill_settings), "it was not removed")
         assert _deployments(mill_settings)["generate/tiny"]["schedules"] == []
     finally:
         params.write_text(before)
     _until(lambda: _deployments(mill_settings)["generate/tiny"]["schedules"], "not restored")
+    _until(lambda: _automations(mill_settings) == [follows("tiny")], "a trigger too many")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.ledger import BEGINNING, Entry, append, open_intent, read
+from flows.ledger import BEGINNING, Entry, Event, append, missing_end, open_intent, read, waiting
 from gan.errors import DamagedError
 
 _ENTRY = Entry(
@@ -122,3 +122,37 @@ def test_open_intents_are_found(tmp_path: Path) -> None:
     append(ledger, Entry(event="done", recipe="stickers", actor="A", reason="r"))
     assert open_intent(read(ledger), "stickers") is None
     assert open_intent([], "stickers") is None
+
+
+def test_a_cut_off_end_is_found_by_digests_kept_elsewhere(path: Path) -> None:
+    """The chain of what is left holds, but it lacks digests that versions and tags carry."""
+    entries = read(path)
+    known = {entries[1].digest, entries[3].digest}
+    assert missing_end(entries, known) == []
+
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    assert missing_end(read(path), known) == [entries[3].digest]
+
+
+def test_what_waits_is_the_newest_request_that_nobody_answered(tmp_path: Path) -> None:
+    """The gate's word on another version does not answer it; a promotion of any does."""
+    ledger = tmp_path / "ledger.jsonl"
+
+    def add(event: Event, number: int, recipe: str = "cats") -> Entry:
+        return append(ledger, Entry(event, recipe, "Ada", "why", to_version=number))
+
+    assert waiting(read(ledger), "cats") is None
+    asked = add("ask", 2)
+    add("reject", 3)
+    add("hold", 4)
+    add("reject", 2, recipe="dogs")
+    add("done", 1, recipe="dogs")
+    assert waiting(read(ledger), "cats") == asked
+    newer = add("ask", 5)
+    assert waiting(read(ledger), "cats") == newer
+    add("hold", 5)
+    assert waiting(read(ledger), "cats") is None
+    again = add("ask", 5)
+    assert waiting(read(ledger), "cats") == again
+    add("intend", 6)
+    assert waiting(read(ledger), "cats") is None

@@ -1,26 +1,21 @@
-"""Promotions against a real registry: whole after a kill at any point, refused when stale."""
+"""Promotions against a real registry: refused when stale, mended when others had a hand in it."""
 
-import os
-import signal
-import subprocess
-import sys
+import logging
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from flows import ledger, registry, release
 from flows.registry import Version
 from flows.settings import Settings
-from flows.tracking import open_run
+from flows.tracking import TrackedRun, open_run
 from gan.errors import ApprovalError, BusyError, DamagedError, GanmillError, UsageError
 from gan.paths import Layout
 
-REPO = Path(__file__).resolve().parents[2]
 EVIDENCE = "e" * 64
 
 
@@ -30,21 +25,29 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "work")
 
 
+@pytest.fixture(scope="module")
+def run(mlflow_settings: Settings, server_layout: Layout) -> TrackedRun:
+    """Return the training run that all versions here say they come from."""
+    return open_run(server_layout, mlflow_settings, "release", "r", {}, {})
+
+
 @pytest.fixture
 def made(
-    request: pytest.FixtureRequest,
-    mlflow_settings: Settings,
-    server_layout: Layout,
-    make_bundle: Callable[[str], Path],
+    request: pytest.FixtureRequest, mlflow_settings: Settings, run: TrackedRun
 ) -> list[Version]:
-    """Return three registered versions of a recipe of this test's own."""
+    """Return three versions of a recipe of this test's own, without the files nobody reads here."""
     recipe = request.node.name.replace("[", "-").replace("]", "")[:60].rstrip("-_")
-    run = open_run(server_layout, mlflow_settings, recipe, "r", {}, {})
-    tags = {"data_version": "1.dir", "git_revision": "abc"}
-    return [
-        registry.register(mlflow_settings, recipe, make_bundle(word), run, tags)
-        for word in ("one", "two", "three")
-    ]
+    client = _client(mlflow_settings)
+    client.create_registered_model(recipe)
+    for word in "abc":
+        tags = {"bundle_digest": word * 64, "data_version": "1.dir", "git_revision": "abc"}
+        client.create_model_version(recipe, f"runs:/{run.run_id}/bundle", run.run_id, tags=tags)
+    return registry.versions(mlflow_settings, recipe)[::-1]
+
+
+def _client(settings: Settings) -> MlflowClient:
+    """Return MLflow's own client, with which others may do what they like."""
+    return MlflowClient(tracking_uri=settings.mlflow_url, registry_uri=settings.mlflow_url)
 
 
 def _promote(
@@ -155,102 +158,6 @@ def test_of_two_promotions_at_once_one_wins(
     assert _events(layout) == ["intend", "done"]
 
 
-# The promotion runs in a process of its own and talks to MLflow through a proxy, which SIGKILLs it
-# at an exact point: when the request to move the alias comes ("intend" is written, the alias is
-# not moved), or when MLflow has moved it and before the answer goes back.
-_DRILL = """
-import pathlib, sys
-from flows import registry, release
-from flows.settings import load_settings
-from gan.paths import Layout
-layout, settings = Layout(pathlib.Path(sys.argv[1])), load_settings()
-recipe, number, expected = sys.argv[2], int(sys.argv[3]), int(sys.argv[4]) or None
-version = registry.by_number(settings, recipe, number)
-release.promote(layout, settings, recipe, version, evidence_digest="e" * 64, actor="Ada",
-                reason="better", expected_champion=expected)
-"""
-
-
-class _KillingProxy(ThreadingHTTPServer):
-    """Forwards to MLflow, and kills `victim` around the request that moves an alias."""
-
-    def __init__(self, target: str, point: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Forward)
-        self.target, self.point = target, point
-        self.victim: subprocess.Popen[bytes] | None = None
-
-    def kill(self) -> None:
-        assert self.victim is not None
-        self.victim.kill()
-        self.victim.wait()
-
-
-class _Forward(BaseHTTPRequestHandler):
-    server: _KillingProxy
-
-    def _forward(self) -> None:
-        moves_alias = self.command == "POST" and self.path.endswith("registered-models/alias")
-        if moves_alias and self.server.point == "intend":
-            self.server.kill()
-            return
-        payload = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-        headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-        request = urllib.request.Request(  # our own server
-            self.server.target + self.path, payload, headers, method=self.command
-        )
-        try:
-            with urllib.request.urlopen(request) as answer:
-                status, body = answer.status, answer.read()
-        except urllib.error.HTTPError as refused:
-            status, body = refused.code, refused.read()
-        if moves_alias:
-            self.server.kill()
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = _forward  # noqa: N815  # the names that http.server looks for
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def _promote_and_kill(layout: Layout, settings: Settings, version: Version, point: str) -> int:
-    """Promote over v1 in another process that is killed at `point`; return its exit status."""
-    with _KillingProxy(settings.mlflow_url, point) as proxy:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(REPO),
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{proxy.server_port}",
-        }
-        words = [str(layout.root), version.recipe, str(version.number), "1"]
-        command = [sys.executable, "-c", _DRILL, *words]
-        proxy.victim = subprocess.Popen(command, env=environment)
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        status = proxy.victim.wait(60)
-        proxy.shutdown()
-    return status
-
-
-@pytest.mark.parametrize("point", ["intend", "alias"])
-def test_a_killed_promotion_is_finished(
-    layout: Layout, mlflow_settings: Settings, made: list[Version], point: str
-) -> None:
-    """SIGKILL on either side of the alias: `finish` leaves one champion and a closed ledger."""
-    _promote(layout, mlflow_settings, made[0], None)
-
-    assert _promote_and_kill(layout, mlflow_settings, made[1], point) == -signal.SIGKILL
-    assert _events(layout) == ["intend", "done", "intend"]
-    assert _champion(mlflow_settings, made[1]) == (1 if point == "intend" else 2)
-    assert release.finish(layout, mlflow_settings, made[1].recipe) == "completed"
-    assert _champion(mlflow_settings, made[1]) == 2
-    assert _events(layout) == ["intend", "done", "intend", "done"]
-    assert release.finish(layout, mlflow_settings, made[1].recipe) == "nothing"
-
-
 @pytest.mark.parametrize("alias_moved", [False, True])
 def test_both_sides_of_the_alias_are_repaired(
     layout: Layout, mlflow_settings: Settings, made: list[Version], *, alias_moved: bool
@@ -307,3 +214,202 @@ def _leave_intent(layout: Layout, version: Version, expected: int) -> None:
         to_digest=version.digest,
     )
     ledger.append(layout.ledger, entry)
+
+
+def _serving(layout: Layout, settings: Settings, made: list[Version]) -> int | None:
+    found = release.serving(layout, settings, made[0].recipe)
+    return found.number if found else None
+
+
+def test_production_gets_what_alias_and_ledger_agree_on(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """No champion yet is no error; then it is the version last promoted or rolled back to."""
+    assert _serving(layout, mlflow_settings, made) is None
+    _promote(layout, mlflow_settings, made[0], None)
+    assert _serving(layout, mlflow_settings, made) == 1
+    _promote(layout, mlflow_settings, made[1], 1)
+    assert _serving(layout, mlflow_settings, made) == 2
+    release.rollback(layout, mlflow_settings, made[0].recipe, actor="Bo", reason="ugly")
+    assert _serving(layout, mlflow_settings, made) == 1
+
+
+def test_an_alias_without_a_word_of_the_ledger_is_no_champion(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """Set by hand, it serves nothing until somebody has it promoted, the very same version too."""
+    registry.set_alias(mlflow_settings, made[0].recipe, "champion", 2)
+
+    with pytest.raises(DamagedError, match=r"v2 champion.* no word of it.* --version 2"):
+        _serving(layout, mlflow_settings, made)
+    with pytest.raises(ApprovalError, match="champion none, but it is v2 now"):
+        _promote(layout, mlflow_settings, made[1], None)
+    _promote(layout, mlflow_settings, made[1], 2)
+
+    assert _serving(layout, mlflow_settings, made) == 2
+    assert _events(layout) == ["intend", "done"]
+
+
+def test_an_alias_moved_by_hand_is_found_and_put_back(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """The ledger's champion comes back by a rollback, or the other one is promoted by rule."""
+    recipe = made[0].recipe
+    _promote(layout, mlflow_settings, made[0], None)
+    registry.set_alias(mlflow_settings, recipe, "champion", 3)
+
+    with pytest.raises(DamagedError, match=r"v1 is champion by the ledger.* by hand to v3"):
+        _serving(layout, mlflow_settings, made)
+    back = release.rollback(layout, mlflow_settings, recipe, actor="Bo", reason="who was that?")
+    assert (back.version, back.previous) == (1, 3)
+    assert _serving(layout, mlflow_settings, made) == 1
+    assert release.refused(layout, recipe, 3) == back.entry
+
+    registry.drop_alias(mlflow_settings, recipe, "champion", 1)
+    with pytest.raises(DamagedError, match=r"alias is gone, dropped by hand.* --version 1"):
+        _serving(layout, mlflow_settings, made)
+    _promote(layout, mlflow_settings, made[0], None)
+    assert _serving(layout, mlflow_settings, made) == 1
+
+
+def test_a_deleted_champion_is_found_and_rolled_back(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """What was deleted behind our back serves nothing; a rollback passes over what is gone too."""
+    recipe = made[0].recipe
+    for version, expected in zip(made, (None, 1, 2), strict=True):
+        _promote(layout, mlflow_settings, version, expected)
+    for number in ("3", "2"):
+        _client(mlflow_settings).delete_model_version(recipe, number)
+
+    with pytest.raises(DamagedError, match=r"v3 is champion by the ledger but is gone.*rollback"):
+        _serving(layout, mlflow_settings, made)
+    back = release.rollback(layout, mlflow_settings, recipe, actor="Bo", reason="lost")
+
+    assert (back.version, back.previous) == (1, 3)
+    assert back.skipped == ("v2 is gone from the registry",)
+    assert back.entry.reason == "lost (passed over: v2 is gone from the registry)"
+    assert _serving(layout, mlflow_settings, made) == 1
+    with pytest.raises(UsageError, match="no earlier champion"):
+        release.rollback(layout, mlflow_settings, recipe, actor="Bo", reason="more")
+
+
+def test_a_rollback_from_a_deleted_champion_is_finished_after_a_kill(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """With no alias left, the open intent is completed all the same."""
+    recipe = made[0].recipe
+    _promote(layout, mlflow_settings, made[0], None)
+    _promote(layout, mlflow_settings, made[1], 1)
+    _client(mlflow_settings).delete_model_version(recipe, "2")
+    intent = ledger.read(layout.ledger)[0]
+    ledger.append(layout.ledger, replace(intent, event="intend-rollback", from_version=2))
+
+    assert release.finish(layout, mlflow_settings, recipe) == "completed"
+    assert _serving(layout, mlflow_settings, made) == 1
+
+
+def test_another_bundle_under_the_champions_number_is_found(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """A rollback leaves it, and passes over a version that a person refused meanwhile."""
+    recipe = made[0].recipe
+    for version, expected in zip(made, (None, 1, 2), strict=True):
+        _promote(layout, mlflow_settings, version, expected)
+    registry.tag_version(mlflow_settings, made[2], {"bundle_digest": "f" * 64})
+    said = release.decline(
+        layout, made[1], event="reject", evidence_digest=EVIDENCE, actor="Bo", reason="blurred"
+    )
+
+    with pytest.raises(DamagedError, match=r"v3 is of bundle ffffffffffff.* another bundle digest"):
+        _serving(layout, mlflow_settings, made)
+    assert release.refused(layout, recipe, 2) == said
+    back = release.rollback(layout, mlflow_settings, recipe, actor="Bo", reason="odd")
+    assert (back.version, back.skipped) == (1, ("v2 was taken back by Bo",))
+
+
+def test_what_a_person_refused_stays_refused(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """The gate's own `reject` is judged again; a person's, or a rollback, until a promotion."""
+    recipe = made[0].recipe
+    release.decline(
+        layout, made[1], event="reject", evidence_digest=EVIDENCE, actor="ganmill", reason="worse"
+    )
+    assert release.refused(layout, recipe, 2) is None
+    _promote(layout, mlflow_settings, made[0], None)
+    _promote(layout, mlflow_settings, made[1], 1)
+    back = release.rollback(layout, mlflow_settings, recipe, actor="ganmill", reason="watched")
+    assert release.refused(layout, recipe, 2) == back.entry
+    assert release.refused(layout, recipe, 1) is None
+    _promote(layout, mlflow_settings, made[1], 1)
+    assert release.refused(layout, recipe, 2) is None
+
+
+def test_a_promotion_under_way_is_waited_for(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """Who asks between alias and ledger gets the new champion; a dead promotion is named."""
+    _promote(layout, mlflow_settings, made[0], None)
+    _leave_intent(layout, made[1], 1)
+    assert _serving(layout, mlflow_settings, made) == 1  # its alias has not moved
+    registry.set_alias(mlflow_settings, made[0].recipe, "champion", 2)
+    timer = threading.Timer(0.5, release.finish, (layout, mlflow_settings, made[0].recipe))
+    timer.start()
+    assert _serving(layout, mlflow_settings, made) == 2
+    timer.join()
+
+    _leave_intent(layout, made[2], 2)
+    registry.set_alias(mlflow_settings, made[0].recipe, "champion", 3)
+    began = time.monotonic()
+    with pytest.raises(
+        DamagedError, match=r"v3 by Ada was begun and not ended\. Run: ganmill recon"
+    ):
+        _serving(layout, mlflow_settings, made)
+    assert time.monotonic() - began < 5
+
+
+def test_versions_carry_the_digest_of_their_line(
+    layout: Layout,
+    mlflow_settings: Settings,
+    made: list[Version],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """So a ledger that lost its end is found; a copy that MLflow missed comes with the next try."""
+    recipe = made[0].recipe
+    first = _promote(layout, mlflow_settings, made[0], None)
+    whole = layout.ledger.read_bytes()
+    second = _promote(layout, mlflow_settings, made[1], 1)
+    tags = registry.by_number(mlflow_settings, recipe, 2).tags
+    assert tags["ledger_digest"] == second.entry.digest
+    assert tags["evidence_digest"] == EVIDENCE
+    assert (tags["promoted_by"], tags["promoted_at"]) == ("Ada", second.entry.time_utc)
+
+    registry.tag_version(mlflow_settings, made[1], {"ledger_digest": first.entry.digest})
+    away = mlflow_settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+    caplog.set_level(logging.WARNING)
+    assert release.finish(layout, away, recipe) == "nothing"  # MLflow away: said, no error
+    assert "127.0.0.1:9" in caplog.text
+    assert release.finish(layout, mlflow_settings, recipe) == "nothing"
+    tags = registry.by_number(mlflow_settings, recipe, 2).tags
+    assert tags["ledger_digest"] == second.entry.digest
+
+    layout.ledger.write_bytes(whole)
+    with pytest.raises(DamagedError, match=r"v2 carries the digest .*the ledger's end was cut off"):
+        _serving(layout, mlflow_settings, made)
+
+
+def test_production_is_held_and_resumed(layout: Layout) -> None:
+    """By somebody and for a reason, once each; other recipes go on."""
+    with pytest.raises(ApprovalError, match="cats: a name and a reason are needed"):
+        release.hold(layout, "cats", actor=" ", reason="odd")
+    with pytest.raises(UsageError, match="not on hold"):
+        release.resume(layout, "cats", actor="Bo", reason="fine")
+    held = release.hold(layout, "cats", actor="Bo", reason="odd")
+    assert ledger.production_hold(ledger.read(layout.ledger), "cats") == held
+    assert ledger.production_hold(ledger.read(layout.ledger), "dogs") is None
+    with pytest.raises(UsageError, match=r"on hold already, by Bo \(odd\).* ganmill resume cats"):
+        release.hold(layout, "cats", actor="Cy", reason="odd")
+    release.resume(layout, "cats", actor="Bo", reason="fine")
+    assert ledger.production_hold(ledger.read(layout.ledger), "cats") is None
+    assert _events(layout) == ["hold-production", "resume-production"]

@@ -18,9 +18,12 @@ from flows.tracking import (
     close_run,
     describe_run,
     log_dataset,
+    log_folder,
     log_report,
     log_stats,
     open_run,
+    run_of,
+    unfinished_runs,
 )
 from gan.errors import ServiceError
 from gan.paths import Layout
@@ -70,6 +73,51 @@ def test_a_killed_training_finds_its_run_again(
     assert data.params == {"train.kimg": "4"}
     experiment = _client(mlflow_settings).get_experiment(first.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_run_whose_process_was_dead_goes_on_as_one_history(
+    mlflow_settings: Settings, server_layout: Layout, tmp_path: Path
+) -> None:
+    """Ended as KILLED meanwhile, the same training opens it again: no gap and no double point.
+
+    Only runs of this workspace are listed as open: another one's processes are not seen from here.
+    """
+    tags, recipe = {"training_key": "resumed"}, "resumed"
+    elsewhere = Layout(tmp_path)
+    foreign = open_run(elsewhere, mlflow_settings, recipe, "foreign", {}, {})
+    first = open_run(server_layout, mlflow_settings, recipe, "first", tags, {})
+    path = tmp_path / "stats.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n")
+    with StatsTail(first, path):
+        pass
+    assert unfinished_runs(server_layout, mlflow_settings, recipe) == [first]
+    close_run(first, "KILLED")
+    assert unfinished_runs(server_layout, mlflow_settings, recipe) == []
+    assert unfinished_runs(server_layout, mlflow_settings, "no such recipe") == []
+
+    again = open_run(server_layout, mlflow_settings, recipe, "again", tags, {})
+    with path.open("a") as file:
+        file.write(json.dumps(ROWS[1]) + "\n")
+    with StatsTail(again, path):
+        pass
+    assert again == first == run_of(mlflow_settings, first.run_id)
+    assert unfinished_runs(server_layout, mlflow_settings, recipe) == [first]
+    assert unfinished_runs(elsewhere, mlflow_settings, recipe) == [foreign]
+    assert _history(mlflow_settings, first, "train/loss_g") == [(1000, 0.5), (2000, 0.4)]
+    close_run(again, "FINISHED")
+    assert _client(mlflow_settings).get_run(first.run_id).info.status == "FINISHED"
+
+
+def test_a_folder_is_sent_as_it_is(
+    mlflow_settings: Settings, run: TrackedRun, tmp_path: Path
+) -> None:
+    """With the folders in it, under the name that was given."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/card.md").write_text("x")
+    log_folder(run, tmp_path, "release")
+
+    found = _client(mlflow_settings).list_artifacts(run.run_id, "release/inner")
+    assert [artifact.path for artifact in found] == ["release/inner/card.md"]
 
 
 def test_rows_sent_twice_are_one_point(mlflow_settings: Settings, run: TrackedRun) -> None:

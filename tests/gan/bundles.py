@@ -19,17 +19,18 @@ def pack_untrained(
     recipe: str = "tiny",
     data_digest: str = "d" * 64,
     kimg: float = 0.0,
+    preset: str = "tiny",
 ) -> Bundle:
-    """Return a packed bundle of the `tiny` preset whose weights depend on `seed`."""
+    """Return a packed bundle of a preset whose weights depend on `seed`."""
     room = modality("image")
     torch.manual_seed(seed)
-    shape = ("tiny", resolution, channels, len(classes), torch.float32)
+    shape = (preset, resolution, channels, len(classes), torch.float32)
     card = Card(
         recipe=recipe,
-        preset="tiny",
+        preset=preset,
         resolution=resolution,
         channels=channels,
-        z_dim=room.z_dim("tiny"),
+        z_dim=room.z_dim(preset),
         classes=list(classes),
         data_digest=data_digest,
         start_digest=None,

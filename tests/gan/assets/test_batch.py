@@ -1,5 +1,6 @@
 """Minting a batch, and finishing one that was killed."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,11 +16,20 @@ from PIL import Image
 from safetensors.torch import load, save
 
 from gan.assets.batch import is_blank, mint
-from gan.assets.manifest import Request, read_batch, read_rows, verify
+from gan.assets.manifest import (
+    Request,
+    begun,
+    names,
+    read_batch,
+    read_request,
+    read_rows,
+    verify,
+)
 from gan.bundle import Bundle, open_bundle
 from gan.durable import run_lock, write_sums
-from gan.errors import BusyError, DivergedError
+from gan.errors import BusyError, DivergedError, GanmillError
 from gan.sections import AssetsSpec
+from tests.faults.seam import failing_at
 
 SPEC = AssetsSpec(size_px=32)
 LINEAGE = {"model_version": "3", "mlflow_run": "r1", "flow_run": "f1", "data_version": "v1"}
@@ -125,11 +135,38 @@ def test_a_killed_batch_is_finished_to_the_same_bytes(bundle: Bundle, tmp_path: 
     (folder / f".{'0' * 16}.png.1.partial").write_bytes(b"half")
 
     assert not (folder / "batch.json").exists()
+    assert begun(tmp_path / "b") == [folder]
     assert "batch.json: missing" in verify(folder)[0]
     finished = mint(bundle, SPEC, ask(160), tmp_path / "b")
     assert finished.folder == folder
     assert 0 < finished.made <= 160 - 32
     assert contents(folder) == contents(undisturbed)
+
+
+def test_a_batch_can_be_finished_by_what_it_was_begun_with(bundle: Bundle, tmp_path: Path) -> None:
+    """Whoever finishes it, and under whatever flow run, the bytes are those of the first try."""
+    undisturbed = mint(bundle, SPEC, ask(20), tmp_path / "a").folder
+    with failing_at(40, errno.ENOSPC, lasting=True), pytest.raises(GanmillError, match="space"):
+        mint(bundle, SPEC, ask(20), tmp_path / "b")
+    (folder,) = begun(tmp_path / "b")
+    asked = read_request(folder)
+    assert (asked.request, asked.assets, asked.bundle_digest) == (ask(20), SPEC, bundle.digest)
+
+    other = Request("stickers", 20, 5, "slot", {"flow_run": "another"})
+    assert mint(bundle, asked.assets, other, folder.parent).made > 0
+    assert begun(tmp_path / "b") == []
+    assert contents(folder) == contents(undisturbed)
+
+
+def test_a_request_that_is_no_good_is_written_anew(bundle: Bundle, tmp_path: Path) -> None:
+    """Damaged or of another batch, it neither stops the minting nor stays."""
+    wanted = contents(mint(bundle, SPEC, ask(2), tmp_path / "a").folder)
+    folder = tmp_path / "b" / names(ask(2), bundle.digest, SPEC).batch_id
+    folder.mkdir(parents=True)
+    (folder / ".request.json").write_text('{"format": 2')
+    mint(bundle, SPEC, ask(2), tmp_path / "b")
+
+    assert contents(folder) == wanted
 
 
 def test_only_what_is_damaged_is_made_again(bundle: Bundle, tmp_path: Path) -> None:
@@ -197,6 +234,7 @@ def test_a_model_that_makes_nan_mints_nothing(bundle: Bundle, tmp_path: Path) ->
     with pytest.raises(DivergedError, match="Nothing is minted"):
         mint(open_bundle(tmp_path), SPEC, ask(4), tmp_path / "assets")
     assert list((tmp_path / "assets").rglob("*.png")) == []
+    assert begun(tmp_path / "assets") == []  # nobody could finish it
 
 
 def test_progress_says_how_far(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:

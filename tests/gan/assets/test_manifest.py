@@ -1,5 +1,6 @@
 """Names, rows, and what `verify` finds."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan.assets.batch import mint
-from gan.assets.manifest import Request, Row, names, read_batch, read_rows, verify
+from gan.assets.manifest import (
+    Asked,
+    Request,
+    Row,
+    begun,
+    names,
+    read_batch,
+    read_request,
+    read_rows,
+    verify,
+)
 from gan.bundle import Bundle
-from gan.durable import write_atomically
+from gan.durable import write_atomically, write_json
 from gan.errors import DamagedError, UsageError
 from gan.sections import AssetsSpec
 
@@ -173,6 +184,42 @@ def test_a_malformed_manifest_names_the_line(batch: Path) -> None:
 
     with pytest.raises(DamagedError, match="line 2"):
         read_rows(batch / "manifest.jsonl")
+
+
+def test_a_request_left_by_a_kill_spoils_no_complete_batch(bundle: Bundle, batch: Path) -> None:
+    """A kill after `batch.json` leaves it; the batch is sound, and the same call removes it."""
+    request = Request("stickers", 5, 1, "slot")
+    asked = Asked(request=request, assets=SPEC, bundle_digest=bundle.digest)
+    write_json(batch / ".request.json", asked.model_dump())
+
+    assert read_request(batch) == asked
+    assert verify(batch) == []
+    assert begun(batch.parent) == []
+    assert mint(bundle, SPEC, request, batch.parent).already
+    assert not (batch / ".request.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": 2}, "is no request"),
+        ({"request": {"recipe": "stickers", "count": 0, "seed": 1, "slot": "s"}}, "is no request"),
+        ({"assets": {"size_px": "large"}}, "is no request"),
+        ({"bundle_digest": "ab" * 32}, "not for this one"),
+        (None, "not readable JSON"),
+    ],
+)
+def test_a_spoilt_request_is_named(
+    batch: Path, bundle: Bundle, change: dict[str, object] | None, says: str
+) -> None:
+    """Nothing is minted by a request that is damaged, or that lies in another batch's folder."""
+    request = Request("stickers", 5, 1, "slot")
+    asked = Asked(request=request, assets=SPEC, bundle_digest=bundle.digest).model_dump()
+    text = "{" if change is None else json.dumps(asked | change)
+    (batch / ".request.json").write_text(text)
+
+    with pytest.raises(DamagedError, match=says):
+        read_request(batch)
 
 
 def test_the_card_counts(batch: Path) -> None:

@@ -18,7 +18,7 @@ from gan.image.dataset import Dataset
 from gan.metrics.domain import train_extractor
 from gan.metrics.extractors import Extractor, load_extractor
 from gan.metrics.meter import Meter
-from gan.metrics.report import compare, evaluate
+from gan.metrics.report import ALL_CLASSES, compare, evaluate
 from gan.metrics.sampling import generated_images
 from gan.sections import EvaluateSpec
 
@@ -124,6 +124,8 @@ def test_a_model_compared_with_itself_differs_by_nothing(bundle: Bundle, meter: 
     for row in found.rows:
         assert row.difference.low <= row.difference.value == 0 <= row.difference.high
         assert row.a == row.b
+    for each in found.classes.values():
+        assert each.difference.low <= each.difference.value == 0 <= each.difference.high
 
 
 def test_the_pairing_agrees_with_the_reports(
@@ -147,6 +149,45 @@ def test_the_pairing_agrees_with_the_reports(
     assert better["kd_domain"]
     assert better["recall"] is False
     assert better["diversity"] is None
+
+
+def test_the_pairing_tells_class_by_class(
+    bundle: Bundle, data: Dataset, meter: Meter, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    """Each class with enough images has the coverage of the reports, and a paired difference."""
+    other = make_bundle(tmp_path / "other", data, seed=2)
+    found = compare(bundle, other, meter)
+    ours, theirs = (
+        evaluate(each, meter, tmp_path / each.digest).document["classes"]
+        for each in (bundle, other)
+    )
+
+    assert set(found.classes) == set(CLASSES)
+    for name, row in found.classes.items():
+        assert row.b == pytest.approx(theirs[name]["coverage"], rel=1e-5)
+        both = ours[name]["coverage"] - theirs[name]["coverage"]
+        assert row.difference.value == pytest.approx(both, abs=1e-5)
+        assert row.difference.low < row.difference.value < row.difference.high
+
+
+def test_classes_with_few_images_are_left_out_of_the_pairing(
+    draw: Draw, extractor: Extractor, make_bundle: MakeBundle, make_meter: MakeMeter, tmp_path: Path
+) -> None:
+    """A class with under 25 images has no coverage; where none has, there is that of all."""
+    few = draw(240, CLASSES, seed=5)
+    labels = few.labels.copy()
+    labels[labels == 1] = 0
+    labels[:20] = 1
+    mixed = dataclasses.replace(few, labels=labels, digest="5" * 64)
+    bundle, other = (make_bundle(tmp_path / str(n), few, n) for n in (1, 2))
+    rare = draw(60, CLASSES, seed=6)
+
+    assert set(compare(bundle, other, make_meter(mixed, extractor)).classes) == {"bars", "dots"}
+    found = compare(bundle, other, make_meter(rare, extractor))
+    whole = next(row for row in found.rows if row.name == "class_coverage")
+    assert list(found.classes) == [ALL_CLASSES]
+    assert found.classes[ALL_CLASSES].b == whole.b.value
+    assert found.classes[ALL_CLASSES].difference == whole.difference
 
 
 def test_a_second_model_costs_only_what_is_new(

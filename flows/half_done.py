@@ -1,0 +1,121 @@
+"""Batches that a kill left half done, and what killed fetches left behind.
+
+A batch in the making says what it was begun with, down to the bundle's digest; so it is finished to
+the same bytes, also when the champion has moved on since.
+"""
+
+import shutil
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import ledger, registry, release, watch
+from flows.artifacts import show_batch
+from flows.held import holder
+from flows.notices import announce
+from flows.registry import Version
+from flows.story import Mill, shown
+from gan.errors import BusyError, GanmillError, ServiceError
+from gan.paths import Layout
+
+if TYPE_CHECKING:
+    from gan.assets.batch import Minted
+    from gan.assets.manifest import Asked
+
+_LEFT_SECONDS = 24 * 3600.0  # nobody fetches a bundle, or judges one, for so long
+
+
+def finish_batches(mill: Mill) -> list[str]:
+    """Finish the batches of a recipe that were begun, and nobody is at; return a line for each.
+
+    One that cannot be finished is named, and stays as it is.
+
+    Raises:
+        BusyError: Another process came before us; it finishes the batch.
+        DamagedError: The ledger is not what it was.
+        ServiceError: MLflow did not answer.
+    """
+    from gan.assets.manifest import LOCK, begun
+
+    layout, name = mill.layout, mill.recipe.name
+    lines = []
+    for folder in begun(layout.batches(name)):
+        if process := holder(folder / LOCK):
+            lines.append(f"batch {shown(folder)}: process {process} is at it")
+        elif held := ledger.production_hold(ledger.read(layout.ledger), name):
+            lines.append(
+                f"batch {shown(folder)}: half done; production is on hold by {held.actor} "
+                f"({held.reason})"
+            )
+        else:
+            lines.append(f"batch {shown(folder)}: {_finish(mill, folder)}")
+    return lines
+
+
+def sweep(layout: Layout, recipes: Collection[str]) -> list[str]:
+    """Remove what fetches and gate decisions that were killed left; return a line if any."""
+    before = time.time() - _LEFT_SECONDS
+    rooms = [layout.bundle_store, *(layout.gate(recipe) for recipe in recipes)]
+    partial = [path for room in rooms for path in room.glob(".*.partial")]
+    left = [path for path in partial if path.stat().st_mtime < before]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return [f"{len(left)} temporary folders of killed processes removed"] if left else []
+
+
+def _finish(mill: Mill, folder: Path) -> str:
+    """Finish one batch; return what became of it."""
+    from gan.assets.batch import mint
+    from gan.assets.manifest import read_request
+    from gan.bundle import open_bundle
+
+    try:
+        asked = read_request(folder)
+        version = _version(mill, asked)
+        if version is None:
+            return (
+                f"cannot be finished: bundle {asked.bundle_digest[:12]} is gone from the registry; "
+                "delete the folder"
+            )
+        files = registry.fetch(mill.settings, version, mill.layout.bundle_store)
+        minted = mint(open_bundle(files), asked.assets, asked.request, folder.parent)
+    except (BusyError, ServiceError):
+        raise
+    except GanmillError as error:
+        return f"cannot be finished: {error}"
+    return f"finished; {_deliver(mill, version, files, minted)}"
+
+
+def _version(mill: Mill, asked: "Asked") -> Version | None:
+    known = registry.versions(mill.settings, mill.recipe.name)
+    return next((version for version in known if version.digest == asked.bundle_digest), None)
+
+
+def _deliver(mill: Mill, version: Version, files: Path, minted: "Minted") -> str:
+    """Tie batch and version to each other, tell of the batch, and return how it was taken.
+
+    The watch judges the champion alone: a batch of an earlier one says nothing about it.
+
+    Raises:
+        DamagedError: Champion and ledger do not agree, or the watch's rows are damaged.
+        ServiceError: MLflow did not answer.
+    """
+    layout, settings, name = mill.layout, mill.settings, mill.recipe.name
+    registry.tag_version(settings, version, {f"batch.{minted.batch_id}": str(minted.folder)})
+    show_batch(minted, version)
+    champion = release.serving(layout, settings, name)
+    is_champions = champion is not None and champion.number == version.number
+    seen = watch.observe(mill, version, files, minted) if is_champions else None
+    is_held = seen is not None and seen.then != "delivered"
+    payload: dict[str, str | int] = {
+        "batch": minted.batch_id,
+        "folder": str(minted.folder),
+        "version": version.number,
+        "accepted": minted.accepted,
+        "count": minted.count,
+    }
+    says = f"{minted.accepted} of {minted.count} assets of {name} v{version.number} "
+    says += f"are held: {seen.says}" if seen and is_held else f"are there: {minted.folder}"
+    announce(layout, settings, "batch.held" if is_held else "batch.delivered", name, says, payload)
+    return says

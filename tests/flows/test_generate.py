@@ -1,0 +1,234 @@
+"""Batches from the champion, against a real MLflow server and a real Prefect server."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import generate, ledger, registry, release, watch
+from flows.registry import Version
+from flows.settings import Settings
+from flows.story import Lineage, Mill
+from flows.tracking import open_run
+from gan.assets.batch import mint
+from gan.assets.manifest import Request, names, verify
+from gan.bundle import Bundle, pack
+from gan.durable import run_lock
+from gan.errors import ApprovalError, BusyError, DamagedError, GateError, UsageError
+from gan.paths import Layout
+from gan.recipe import Recipe
+from tests.gan.bundles import pack_untrained
+
+EVIDENCE = "e" * 64
+Run = Callable[..., object]
+
+
+@pytest.fixture(scope="module")
+def online(ganmill: Run, mill_settings: Settings) -> Iterator[Settings]:
+    """Return settings of servers that run."""
+    ganmill("up")
+    with temporary_settings({PREFECT_API_URL: f"{mill_settings.prefect_url}/api"}):
+        yield mill_settings
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+    """Return two untrained bundles of unlike weights."""
+    return [
+        pack_untrained(tmp_path_factory.mktemp("bundle"), ["a", "b"], seed=seed) for seed in (1, 2)
+    ]
+
+
+@pytest.fixture
+def mill(request: pytest.FixtureRequest, tmp_path: Path, online: Settings) -> Mill:
+    """Return a workspace of this test's own, with a recipe of its own; a batch is eight assets."""
+    name = request.node.name.replace("_", "-").removeprefix("test-")[:60].rstrip("-")
+    recipe = Recipe.model_validate(
+        {
+            "name": name,
+            "data": {"source": "files", "path": "x"},
+            "gate": {"watch": {"min_accepted": 0.0}},
+            "assets": {"count": 8, "size_px": 32},
+        }
+    )
+    return Mill(Layout(tmp_path / "work"), online, recipe, Lineage("r", "http://r", "a run"))
+
+
+@pytest.fixture
+def made(mill: Mill, bundles: list[Bundle], server_layout: Layout) -> list[Version]:
+    """Return two registered versions; the first one is champion."""
+    found = [_register(mill, bundle, server_layout) for bundle in bundles]
+    _promote(mill, found[0], None)
+    return found
+
+
+def _register(mill: Mill, bundle: Bundle, server_layout: Layout) -> Version:
+    """Register a bundle with a training run of its own."""
+    run = open_run(server_layout, mill.settings, mill.recipe.name, "r", {}, {})
+    return registry.register(mill.settings, mill.recipe.name, bundle.folder, run, {})
+
+
+def _promote(mill: Mill, version: Version, expected: int | None) -> None:
+    release.promote(
+        mill.layout,
+        mill.settings,
+        version.recipe,
+        version,
+        evidence_digest=EVIDENCE,
+        actor="ada",
+        reason="better",
+        expected_champion=expected,
+    )
+
+
+def _notices(mill: Mill) -> list[str]:
+    return [json.loads(line)["event"] for line in mill.layout.notices.read_text().splitlines()]
+
+
+def test_the_next_batch_uses_the_new_champion(mill: Mill, made: list[Version]) -> None:
+    """After a promotion it is the new one, after a rollback the one before, on the same day too."""
+    first, of_first = generate.mint_batch(mill, slot="day")
+    _promote(mill, made[1], 1)
+    second, of_second = generate.mint_batch(mill, slot="day")
+    release.rollback(mill.layout, mill.settings, mill.recipe.name, actor="ada", reason="blurred")
+    third, of_third = generate.mint_batch(mill, slot="day")
+
+    assert [of_first.number, of_second.number, of_third.number] == [1, 2, 1]
+    assert first.folder != second.folder
+    assert (third.folder, third.made, third.already) == (first.folder, 0, True)
+    assert _notices(mill) == ["batch.delivered"] * 2
+    assert [row.version for row in watch.read(mill.layout.watch(mill.recipe.name))] == [1, 2]
+
+
+def test_a_hold_is_explained_and_resumed(mill: Mill, made: list[Version]) -> None:
+    """While production is on hold nothing is minted; the message has who, why, and the way on."""
+    name = mill.recipe.name
+    minted, _ = generate.mint_batch(mill, slot="before")
+    held = release.hold(mill.layout, name, actor="ada", reason="the hearts are blurred")
+    with pytest.raises(ApprovalError) as caught:
+        generate.mint_batch(mill, slot="after")
+
+    since = held.time_utc[:16].replace("T", " ")
+    assert str(caught.value) == (
+        f"{name}: production is on hold since {since} UTC, by ada: the hearts are blurred. "
+        f'Go on with: ganmill resume {name} --reason "..."'
+    )
+    assert caught.value.exit_code == 5
+    assert verify(minted.folder) == []
+    assert [each.name for each in mill.layout.batches(name).iterdir()] == [minted.batch_id]
+
+    release.resume(mill.layout, name, actor="ada", reason="they were not")
+    assert generate.mint_batch(mill, slot="after")[0].made == 8
+
+
+def test_without_a_champion_there_is_nothing_to_mint(mill: Mill) -> None:
+    """The message names the command that makes one."""
+    with pytest.raises(UsageError, match=r"no champion yet.* Run: ganmill retrain"):
+        generate.mint_batch(mill)
+
+
+def test_a_champion_deleted_behind_our_back_is_not_replaced(
+    mill: Mill, made: list[Version]
+) -> None:
+    """Nothing is minted from another version, and the last good batch stays as it is."""
+    minted, _ = generate.mint_batch(mill, slot="before")
+    MlflowClient(mill.settings.mlflow_url).delete_model_version(mill.recipe.name, "1")
+
+    with pytest.raises(DamagedError, match=r"v1 .*gone from MLflow"):
+        generate.mint_batch(mill, slot="after")
+    assert verify(minted.folder) == []
+    assert len(list(mill.layout.batches(mill.recipe.name).iterdir())) == 1
+
+
+def test_an_alias_moved_by_hand_is_not_followed(mill: Mill, made: list[Version]) -> None:
+    """Production uses only what the ledger knows; who moved it is asked to say so."""
+    minted, _ = generate.mint_batch(mill, slot="before")
+    registry.set_alias(mill.settings, mill.recipe.name, "champion", 2)
+
+    with pytest.raises(DamagedError, match="v2"):
+        generate.mint_batch(mill, slot="after")
+    assert verify(minted.folder) == []
+    assert len(list(mill.layout.batches(mill.recipe.name).iterdir())) == 1
+
+
+def test_a_batch_that_another_process_mints_is_waited_for(
+    mill: Mill, made: list[Version], bundles: list[Bundle], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schedule and a promotion that come together make one batch, and both have it."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pause(_: str) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    def other() -> None:
+        request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
+        folder = mill.layout.batches(mill.recipe.name)
+        mint(bundles[0], mill.recipe.assets, request, folder, progress=pause)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert begun.wait(60)
+    threading.Timer(1.0, go_on.set).start()
+    minted, _ = generate.mint_batch(mill, slot="day")
+    thread.join()
+
+    assert (minted.made, minted.already, minted.count) == (0, True, 8)
+    assert verify(minted.folder) == []
+    assert "is already at it" in capsys.readouterr().err
+    assert len(watch.read(mill.layout.watch(mill.recipe.name))) == 1
+
+
+def test_waiting_for_another_process_has_an_end(
+    mill: Mill, made: list[Version], bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs is named after ten minutes; nothing else is touched."""
+    monkeypatch.setattr(generate, "_WAIT_SECONDS", 0.5)
+    request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
+    called = names(request, bundles[0].digest, mill.recipe.assets)
+    folder = mill.layout.batches(mill.recipe.name) / called.batch_id
+    with run_lock(folder / ".lock", "hanging"), pytest.raises(BusyError):
+        generate.mint_batch(mill, slot="day")
+
+
+def test_what_a_kill_left_untold_is_told_by_the_same_command(
+    mill: Mill, made: list[Version], bundles: list[Bundle]
+) -> None:
+    """A batch that is complete, but without its tag, row and notice, gets them, once."""
+    request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
+    folder = mill.layout.batches(mill.recipe.name)
+    left = mint(bundles[0], mill.recipe.assets, request, folder, progress=lambda _: None)
+    for _ in range(2):
+        minted, _ = generate.mint_batch(mill, slot="day")
+
+    assert (minted.already, minted.folder) == (True, left.folder)
+    version = registry.by_number(mill.settings, mill.recipe.name, 1)
+    assert version.tags[f"batch.{left.batch_id}"] == str(left.folder)
+    assert len(watch.read(mill.layout.watch(mill.recipe.name))) == 1
+    assert _notices(mill) == ["batch.delivered"]
+
+
+def test_a_batch_that_strikes_is_held(
+    mill: Mill, bundles: list[Bundle], server_layout: Layout, tmp_path: Path
+) -> None:
+    """The command fails, the notice says held, and production stands until somebody resumes it."""
+    network, name = bundles[0].generator(), mill.recipe.name
+    for weight in network.parameters():
+        weight.data.zero_()  # so every asset is one flat colour
+    blank = pack(tmp_path / "blank", network, bundles[0].critic(), bundles[0].card)
+    _promote(mill, _register(mill, blank, server_layout), None)
+    rule = mill.recipe.gate.watch.model_copy(update={"min_accepted": 0.5, "violations": 1})
+    gate = mill.recipe.gate.model_copy(update={"watch": rule})
+    strict = replace(mill, recipe=mill.recipe.model_copy(update={"gate": gate}))
+
+    with pytest.raises(GateError, match="is held: production is on hold: 1 of the last 1 batches"):
+        generate.mint_batch(strict, slot="day")
+    assert _notices(mill) == ["batch.held"]
+    assert ledger.production_hold(ledger.read(mill.layout.ledger), name) is not None
+    with pytest.raises(ApprovalError, match="on hold since"):
+        generate.mint_batch(strict, slot="next")
