@@ -1,6 +1,7 @@
 """The first champion: the bundle that comes with the code, gated like any other."""
 
-from flows import deciding, evidence, release
+from flows import deciding, release
+from flows.gate import judging
 from flows.registry import Version
 from flows.story import Mill, shown
 from flows.training import adopt_shipped
@@ -22,7 +23,7 @@ def adopt(mill: Mill) -> tuple[str, str, bool]:
     if not shipped.is_dir():
         note = "no champion yet and none shipped; the first model starts from scratch"
         return "skipped", note, False
-    report = evidence.measure(layout, recipe, shipped)
+    report = judging.measure(layout, recipe, shipped)
     version = adopt_shipped(mill, report, report["bundle_digest"])
     if said := refusal(mill, version):
         return "held", said, False

@@ -5,7 +5,6 @@ gate, the record itself) makes it void, and the gate is asked again. Nothing wai
 what waits is a line of the ledger.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,8 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from flows import evidence, ledger, notices, registry, release
-from flows.evidence import Judged
+from flows import ledger, notices, registry, release
+from flows.gate import judging
+from flows.gate.judging import Judged
 from flows.ledger import Entry
 from flows.registry import Version
 from flows.release import Promoted
@@ -45,7 +45,7 @@ def ask(  # each is a part of the record
         GateError: The gate did not say `pass`.
         BusyError, DamagedError: As of the ledger.
     """
-    evidence.require_pass(recipe.name, candidate, judged)
+    judging.require_pass(recipe.name, candidate, judged)
     with _turn(layout, recipe.name):
         entries = ledger.read(layout.ledger)
         known = ledger.waiting(entries, recipe.name)
@@ -228,8 +228,8 @@ def _change(
 ) -> str:
     """Return what is no longer as the gate saw it, or ""."""
     try:
-        record = evidence.find_record(layout, recipe.name, asked.evidence_digest)
-        document: dict[str, Any] = evidence.read_record(record)
+        record = judging.find_record(layout, recipe.name, asked.evidence_digest)
+        document: dict[str, Any] = judging.read_record(record)
         seen, gate, outcome = document["evidence"], document["gate"], document["verdict"]["outcome"]
         judged, against = seen["candidate_digest"], seen["champion_digest"]
     except (UsageError, DamagedError, KeyError, TypeError) as error:
@@ -243,7 +243,7 @@ def _change(
         != {asked.to_digest},
         f"the champion changed from {before} to {now}": against
         != (champion.digest if champion else None),
-        "the recipe's gate changed": gate != json.loads(recipe.gate.model_dump_json()),
+        "the recipe's gate changed": gate != recipe.gate.limits,
     }
     return next((problem for problem, is_so in problems.items() if is_so), "")
 

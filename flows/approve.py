@@ -15,11 +15,11 @@ from pydantic import Field
 from flows import approval, deciding, notices, registry
 from flows.approval import LEAST_REASON, Decision
 from flows.asking import FLOW, close_waiting, start
-from flows.evidence import find_record, read_record
-from flows.gate_records import PAGE
+from flows.gate.judging import find_record, read_record
+from flows.gate.records import PAGE
 from flows.ledger import Entry
+from flows.papers.folder import GATE_PAGE
 from flows.release import Promoted
-from flows.release_folder import GATE_PAGE
 from flows.settings import Settings, load_settings, workspace
 from flows.story import say
 from gan.errors import GanmillError
@@ -86,6 +86,7 @@ def settle(layout: Layout, settings: Settings, done: Promoted | Entry) -> None:
     if isinstance(done, Promoted):
         deciding.tell_promotion(layout, settings, done)
     elif done.event == "reject":
+        registry.drop_alias(settings, done.recipe, deciding.CHALLENGER, done.to_version or 0)
         says = f"v{done.to_version} was rejected by {done.actor}: {done.reason}"
         payload: dict[str, str | int] = {
             "version": done.to_version or 0,

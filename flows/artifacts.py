@@ -13,7 +13,7 @@ from gan.durable import read_json
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flows.evidence import Judged
+    from flows.gate.judging import Judged
     from gan.assets.batch import Minted
 
 SHEET = "index.html"
@@ -66,7 +66,7 @@ def show_metrics(mill: Mill) -> None:
 
 def show_gate(mill: Mill, candidate: Version, judged: "Judged") -> None:
     """Show the gate's verdict with a sentence for each check, and where the page is."""
-    from flows.gate_page import summary
+    from flows.gate.page import summary
 
     create_markdown_artifact(
         f"{summary(read_json(judged.record))}\n\nPage: `{judged.page}`",

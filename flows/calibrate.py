@@ -2,7 +2,7 @@
 
 import json
 
-from flows import evidence
+from flows.gate import judging
 from flows.story import shown
 from gan.errors import UsageError
 from gan.metrics.calibration import CALIBRATION, Calibration, calibrate
@@ -28,7 +28,7 @@ def measure(layout: Layout, name: str, sets: int) -> Calibration:
             "Set gate.margin, say to 0.1."
         )
     bundle = open_bundle(layout.bundle(name))
-    meter = evidence.meter(layout, recipe)
+    meter = judging.meter(layout, recipe)
     return calibrate(bundle, meter, margin, layout.calibration(name), sets=sets)
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import evidence
 from flows.compare_facts import Page, Side, Strip, better, cost_facts, headline, pairs
 from flows.compare_models import Model, Reference, open_model, require_comparable
 from flows.compare_page import render
+from flows.gate import judging
 from flows.settings import Settings
 from flows.story import shown
 from flows.tracking import flat
@@ -53,7 +53,7 @@ def compare(layout: Layout, settings: Settings, a: Reference, b: Reference) -> C
     _require_prepared(layout, recipe.name)
     ours, theirs = (open_model(layout, settings, reference) for reference in (a, b))
     require_comparable(ours, theirs)
-    found = measure_both(ours.bundle, theirs.bundle, evidence.meter(layout, recipe))
+    found = measure_both(ours.bundle, theirs.bundle, judging.meter(layout, recipe))
     page = _page(recipe, ours, theirs, found)
     there = theirs.file_name if a.recipe == b.recipe else f"{b.recipe}-{theirs.file_name}"
     path = layout.comparison(recipe.name) / f"{ours.file_name}-against-{there}.html"

@@ -6,19 +6,10 @@ sent to MLflow, also on rejection. What a pass leads to is for the callers.
 
 import logging
 
-from flows import (
-    approval,
-    asking,
-    evidence,
-    ledger,
-    notices,
-    registry,
-    release,
-    release_folder,
-    succession,
-    tracking,
-)
-from flows.evidence import Judged
+from flows import approval, asking, ledger, notices, registry, release, succession, tracking
+from flows.gate import judging
+from flows.gate.judging import Judged
+from flows.papers.folder import write_release
 from flows.registry import Version
 from flows.release import Promoted
 from flows.settings import Settings
@@ -43,7 +34,7 @@ def decide(
         ServiceError: It passed, and MLflow could not take what goes with the version; the same
             call again completes. A refusal stands without MLflow.
     """
-    judged = evidence.judge(layout, settings, recipe, candidate, champion)
+    judged = judging.judge(layout, settings, recipe, candidate, champion)
     outcome, says = judged.verdict.outcome, judged.verdict.summary
     if judged.is_new and outcome != "pass":
         release.decline(
@@ -54,7 +45,11 @@ def decide(
             actor="ganmill",
             reason=says,
         )
-        payload = {"version": candidate.number, "evidence": judged.digest, "outcome": outcome}
+        payload: dict[str, str | int] = {
+            "version": candidate.number,
+            "evidence": judged.digest,
+            "outcome": outcome,
+        }
         notices.announce(layout, settings, "model.rejected", recipe.name, says, payload)
     try:
         _keep(layout, settings, recipe, candidate, judged)
@@ -149,7 +144,11 @@ def tell_promotion(layout: Layout, settings: Settings, done: Promoted) -> None:
         ServiceError: MLflow did not answer; the promotion itself stands.
     """
     says = f"v{done.version} is champion: {done.entry.reason}"
-    payload = {"version": done.version, "digest": done.digest, "by": done.entry.actor}
+    payload: dict[str, str | int] = {
+        "version": done.version,
+        "digest": done.digest,
+        "by": done.entry.actor,
+    }
     notices.announce(layout, settings, "model.promoted", done.recipe, says, payload)
     registry.drop_alias(settings, done.recipe, CHALLENGER, done.version)
 
@@ -158,7 +157,7 @@ def _keep(
     layout: Layout, settings: Settings, recipe: Recipe, version: Version, judged: Judged
 ) -> None:
     """Write the version's release folder and send it to its run, if it is not there as it is."""
-    folder = release_folder.write_release(layout, settings, recipe, version, judged)
+    folder = write_release(layout, settings, recipe, version, judged)
     seal = verify_sums(folder)
     if version.tags.get(_SEALED) == seal:
         return

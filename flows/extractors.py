@@ -169,13 +169,14 @@ def measure_champion(
     Raises:
         ServiceError: MLflow did not answer; the renewal stands.
     """
-    from flows import evidence, registry, release
+    from flows import registry, release
+    from flows.gate import judging
 
     champion = registry.by_alias(settings, recipe.name, release.CHAMPION)
     if champion is None:
         return None
     folder = registry.fetch(settings, champion, layout.bundle_store)
-    return champion.digest, evidence.measure(layout, recipe, folder)
+    return champion.digest, judging.measure(layout, recipe, folder)
 
 
 def forget(layout: "Layout", recipe: str) -> None:

@@ -2,9 +2,10 @@
 
 import json
 
-from flows import evidence, registry, release
+from flows import registry, release
 from flows.deciding import CHALLENGER
-from flows.evidence import Judged
+from flows.gate import judging
+from flows.gate.judging import Judged
 from flows.registry import Version
 from flows.settings import Settings
 from flows.story import shown
@@ -37,9 +38,9 @@ def judge(
         )
     if champion and champion.number == candidate.number:
         raise UsageError(f"{recipe} v{candidate.number} is the champion; judge another version.")
-    judged = evidence.judge(layout, settings, loaded, candidate, champion)
+    judged = judging.judge(layout, settings, loaded, candidate, champion)
     _show(recipe, candidate, champion, judged, as_json=as_json)
-    evidence.require_pass(recipe, candidate, judged)
+    judging.require_pass(recipe, candidate, judged)
 
 
 def _show(
@@ -74,7 +75,7 @@ def prove(layout: Layout, settings: Settings, recipe: str, *, as_json: bool) -> 
     Raises:
         GateError: One of them had another verdict than it must have.
     """
-    from flows.self_test import self_test
+    from flows.gate.self_test import self_test
 
     trials = self_test(layout, settings, load_recipe(layout.params, recipe))
     wrong = [trial for trial in trials if trial.found != trial.expected]

@@ -2,8 +2,9 @@
 
 from prefect import flow
 
-from flows import deciding, evidence, registry, release
+from flows import deciding, registry, release
 from flows.deciding import CHALLENGER
+from flows.gate import judging
 from flows.release import Promoted
 from flows.settings import load_settings, workspace
 from gan.errors import UsageError
@@ -41,5 +42,5 @@ def promote(recipe: str, version: int | None, by: str, reason: str) -> Promoted:
     if champion and champion.number == candidate.number == alias:
         raise UsageError(f"{recipe} v{candidate.number} is the champion already.")
     judged = deciding.decide(layout, settings, loaded, candidate, champion)
-    evidence.require_pass(recipe, candidate, judged)
+    judging.require_pass(recipe, candidate, judged)
     return deciding.promote(layout, settings, candidate, alias, judged, actor=by, reason=reason)

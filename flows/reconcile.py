@@ -15,8 +15,9 @@ from functools import partial
 from prefect import flow
 from prefect.settings import get_current_settings
 
-from flows import release, tracking
+from flows import approval, release, tracking
 from flows.again import resubmit
+from flows.asking import close_waiting
 from flows.half_done import finish_batches, sweep
 from flows.held import held, is_training
 from flows.orphans import close_silent
@@ -70,7 +71,7 @@ def close_what_died(
     names, here = set(recipes), _Round()
     for name, recipe in recipes.items():
         here.do(name, "promotion", partial(_promotion, layout, settings, name))
-        here.do(name, "approval", partial(_approval, layout, recipe))
+        here.do(name, "approval", partial(_approval, layout, settings, recipe))
         here.do(name, "trainings", partial(_trainings, layout, settings, name, silence_seconds))
     here.do(
         FLOW_RUNS,
@@ -142,12 +143,13 @@ def _promotion(layout: Layout, settings: Settings, recipe: str) -> list[str]:
     return [] if outcome == "nothing" else [f"a half-done promotion was {outcome}"]
 
 
-def _approval(layout: Layout, recipe: Recipe) -> list[str]:
-    """Put a request on hold that nobody answered in time."""
-    from flows import approval
-
+def _approval(layout: Layout, settings: Settings, recipe: Recipe) -> list[str]:
+    """Put a request on hold that nobody answered in time, and close its form."""
     lapsed = approval.lapse(layout, recipe, datetime.now(UTC))
-    return [f"v{lapsed.to_version} is put off: {lapsed.reason}"] if lapsed else []
+    if lapsed is None:
+        return []
+    close_waiting(settings, lapsed.evidence_digest, lapsed.reason)
+    return [f"v{lapsed.to_version} is put off: {lapsed.reason}"]
 
 
 def _trainings(layout: Layout, settings: Settings, recipe: str, seconds: float) -> list[str]:

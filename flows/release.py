@@ -123,7 +123,8 @@ def rollback(
             number = entry.to_version or 0
             if number in {present, *skipped}:
                 continue
-            if problem := _unfit(known.get(number), entry, entries):
+            problem = _unfit(known.get(number), entry, entries)
+            if problem := problem or _damage(layout, settings, known[number]):
                 skipped[number] = f"v{number} {problem}"
                 continue
             intent = _about(known[number], "intend-rollback", actor, reason)
@@ -234,6 +235,15 @@ def _signed(what: str, entry: Entry) -> Entry:
             f'{what}: a name and a reason are needed. Say who and why: --by NAME --reason "..."'
         )
     return replace(entry, actor=actor, reason=reason)
+
+
+def _damage(layout: Layout, settings: Settings, version: Version) -> str:
+    """Return why there is nothing to mint from, or ""."""
+    try:
+        registry.fetch(settings, version, layout.bundle_store)
+    except DamagedError as error:
+        return f"cannot be minted from: {error}"
+    return ""
 
 
 def _unfit(version: Version | None, entry: Entry, entries: list[Entry]) -> str:

@@ -94,9 +94,15 @@ def rollback(recipe: RecipeName, reason: Reason, by: By = None) -> None:
 
         done = release.rollback(layout, settings, recipe, actor=by or settings.actor, reason=reason)
         says = f"v{done.previous} was taken back: {done.entry.reason}"
-        payload = {"version": done.version, "digest": done.digest, "by": done.entry.actor}
+        payload: dict[str, str | int] = {
+            "version": done.version,
+            "digest": done.digest,
+            "by": done.entry.actor,
+        }
         notices.announce(layout, settings, "model.rolled_back", recipe, says, payload)
         print(f"{recipe} v{done.version} is champion again; ledger line {done.entry.seq}")
+        for passed in done.skipped:
+            print(f"Passed over: {passed}")
         print(f"The next batch is minted from it; now: ganmill generate {recipe}")
 
 

@@ -19,10 +19,11 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import deciding, evidence, ledger, notices, registry, release, versions
+from flows import deciding, ledger, notices, registry, release, versions
 from flows.adopt import adopt, refusal
 from flows.artifacts import show_gate, show_metrics, show_steps, show_verdict
 from flows.deciding import CHALLENGER
+from flows.gate import judging
 from flows.generate import mint_batch
 from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
@@ -188,7 +189,7 @@ def _gate(mill: Mill) -> tuple[str, str, None]:
         return *standing, None
     judged = deciding.decide(mill.layout, settings, mill.recipe, candidate, champion)
     show_gate(mill, candidate, judged)
-    evidence.require_pass(name, candidate, judged)
+    judging.require_pass(name, candidate, judged)
     return "passed", f"{judged.verdict.summary} {shown(judged.page)}", None
 
 
@@ -198,8 +199,8 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
     candidate, champion = _candidate(mill), release.serving(layout, settings, name)
     if standing := _standing(mill, candidate, champion):
         return *standing, None
-    judged = evidence.judge(layout, settings, mill.recipe, candidate, champion)
-    evidence.require_pass(name, candidate, judged)
+    judged = judging.judge(layout, settings, mill.recipe, candidate, champion)
+    judging.require_pass(name, candidate, judged)
     if deciding.needs_person(mill.recipe.gate, champion):
         asked = deciding.ask(layout, settings, mill.recipe, candidate, champion, judged)
         return "waiting", asked, None
@@ -259,7 +260,7 @@ def _outcome(mill: Mill, story: Story, batch: Path | None) -> Retrained:
     name = mill.recipe.name
     champion = release.serving(mill.layout, mill.settings, name)
     report = (
-        evidence.report_of(mill.layout, mill.settings, mill.recipe, champion) if champion else {}
+        judging.report_of(mill.layout, mill.settings, mill.recipe, champion) if champion else {}
     )
     asked = ledger.waiting(ledger.read(mill.layout.ledger), name)
     waiting = asked.to_version if asked else None

@@ -66,11 +66,15 @@ def move(layout: Layout, settings: Settings, intent: Entry) -> Promoted:
     """Do the transaction; the caller has checked the champion.
 
     Raises:
-        DamagedError: The version is not what the intent says, or the ledger's chain does not hold.
+        DamagedError: The version or one of its files is not what the intent says, or the ledger's
+            chain does not hold.
         ServiceError: MLflow did not answer; `finish` does the rest.
     """
     if problem := _harm(settings, intent):
         raise DamagedError(f"{intent.recipe}: {problem}. Nothing was promoted; register it again.")
+    # Its files, and by digest: what was judged is what is let out.
+    version = registry.by_number(settings, intent.recipe, intent.to_version or 0)
+    registry.fetch(settings, version, layout.bundle_store)
     ledger.append(layout.ledger, intent)
     return _set_and_close(layout, settings, intent)
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows import canary, ledger, notices, release, succession
-from flows.gate_records import CANARY, find_record
+from flows import ledger, notices, release, succession
+from flows.gate import canary
+from flows.gate.records import CANARY, find_record
 from flows.ledger import Entry
 from flows.registry import Version
 from flows.story import Mill

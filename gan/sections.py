@@ -217,6 +217,11 @@ class GateSpec(Section):
     approval_hours: float = Field(default=48.0, gt=0, le=10_000)
     watch: WatchSpec = WatchSpec()
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What a verdict depends on, by key; who approves and what is watched later does not."""
+        return self.model_dump(exclude={"approval", "cold_start", "approval_hours", "watch"})
+
 
 class AssetsSpec(Section):
     """What a batch is: how many assets, how large."""

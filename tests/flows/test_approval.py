@@ -17,10 +17,11 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from flows import approval, asking, evidence, ledger, registry, release
+from flows import approval, asking, ledger, registry, release
 from flows.approve import settle
+from flows.gate import judging
+from flows.gate.decision import Verdict
 from flows.ledger import Entry
-from flows.promotion import Verdict
 from flows.registry import Version
 from flows.release import Promoted
 from flows.settings import Settings, quiet_environment
@@ -62,7 +63,7 @@ class Mill:
         first.rename(record)
         assert hashlib.sha256(record.read_bytes()).hexdigest() == digest
         verdict = Verdict(outcome, [f"{outcome}: the distance, all in all."])
-        return evidence.Judged(verdict, record, digest, is_new=True)
+        return judging.Judged(verdict, record, digest, is_new=True)
 
     def ask(self, number: int, champion: int | None = 1) -> Entry:
         """Ask about a version that the gate let pass."""
@@ -147,8 +148,8 @@ def test_what_passed_is_asked_about_once_and_promoted_on_a_yes(mill: Mill) -> No
     judged = mill.judged(mill.made[2], mill.made[0], "fail")
     with pytest.raises(GateError, match="the gate says fail"):
         approval.ask(mill.layout, mill.settings, mill.recipe, mill.made[2], None, judged)
-    record = evidence.find_record(mill.layout, mill.recipe.name, asked.evidence_digest)
-    same = evidence.Judged(Verdict("pass", ["pass: x"]), record, asked.evidence_digest, False)  # noqa: FBT003
+    record = judging.find_record(mill.layout, mill.recipe.name, asked.evidence_digest)
+    same = judging.Judged(Verdict("pass", ["pass: x"]), record, asked.evidence_digest, False)  # noqa: FBT003
     args = (mill.layout, mill.settings, mill.recipe, mill.made[1], mill.made[0], same)
     assert approval.ask(*args) == asked
 
@@ -177,7 +178,7 @@ def _another_gate(mill: Mill, asked: Entry) -> None:
 
 
 def _altered_record(mill: Mill, asked: Entry) -> None:
-    record = evidence.find_record(mill.layout, mill.recipe.name, asked.evidence_digest)
+    record = judging.find_record(mill.layout, mill.recipe.name, asked.evidence_digest)
     record.write_bytes(record.read_bytes().replace(b"all in all", b"more or less"))
 
 

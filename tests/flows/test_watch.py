@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from flows import ledger, registry, release, watch
-from flows.gate_records import CANARY, RECORD
+from flows.gate.records import CANARY, RECORD
 from flows.ledger import Entry
 from flows.registry import Version
 from flows.settings import Settings

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows import promotion
+from flows.gate import decision
 from flows.ledger import Entry
 from gan.changes import explained, rename, sync
 from gan.durable import write_json
@@ -40,7 +40,7 @@ def read_record(record: Path) -> dict[str, Any]:
     try:
         payload = record.read_bytes()
         document: dict[str, Any] = json.loads(payload)
-        promotion.verdict_of(document)
+        decision.verdict_of(document)
     except OSError as error:
         reason = error.strerror or str(error)
     except ValueError as error:
@@ -84,7 +84,7 @@ def find_decided(
         metric_id: How distances are measured now.
         digests: Of candidate and champion; None: there is no champion.
     """
-    asked = (*digests, metric_id, gate.model_dump())
+    asked = (*digests, metric_id, gate.limits)
     found = []
     for record in layout.gate(recipe).glob(f"{digests[0][:_DIGITS]}-*/{RECORD}"):
         try:
@@ -96,8 +96,10 @@ def find_decided(
         answered = tuple(
             about.get(key) for key in ("candidate_digest", "champion_digest", "metric_id")
         )
-        # What was unknown may be known by now: it is never remembered.
-        decided = promotion.verdict_of(document).outcome != "unknown"
+        # What was unknown may be known by now, and what ended a clean process may have been the
+        # machine: neither is remembered.
+        canary = about.get("canary") or {}
+        decided = decision.verdict_of(document).outcome != "unknown" and not canary.get("problem")
         if decided and (*answered, document["gate"]) == asked:
             found.append(record)
     return max(found, key=lambda record: record.stat().st_mtime_ns, default=None)

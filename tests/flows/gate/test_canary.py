@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import canary
-from flows.canary import deviation, measure
+from flows.gate import canary
+from flows.gate.canary import deviation, measure
 from gan.assets.manifest import verify
 from gan.bundle import Bundle
 from gan.durable import sha256

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.gate_pictures import draw, rows_of
+from flows.gate.drawing import draw, rows_of
 from gan.bundle import Bundle
 from gan.durable import sha256
 from gan.image.dataset import Dataset

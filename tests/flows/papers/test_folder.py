@@ -13,11 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from flows import promotion, registry
-from flows.evidence import Judged
-from flows.promotion import Evidence, Interval
+from flows import registry
+from flows.gate import decision
+from flows.gate.decision import Evidence, Interval
+from flows.gate.judging import Judged
+from flows.papers.folder import write_release
 from flows.registry import Version
-from flows.release_folder import write_release
 from flows.settings import Settings
 from flows.tracking import open_run
 from gan.durable import SUMS, sha256, verify_sums, write_atomically, write_json
@@ -27,7 +28,7 @@ from gan.recipe import Recipe
 from gan.sections import DataSpec
 from tests.gan.bundles import pack_untrained
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 NAMES = ["cats", "a | b\n# <img src=x onerror=y> `c`"]
 SECRET = "hunter2"  # noqa: S105  # of nobody
 METRIC_ID = "0123456789ab"
@@ -88,12 +89,12 @@ def _judge(layout: Layout, digest: str, share: float = 0.1) -> Judged:
     evidence = Evidence(
         "pets", digest, None, METRIC_ID, Interval(share, 0.0, share), None, {"loads": True}
     )
-    verdict = promotion.decide(evidence, RECIPE.gate)
+    verdict = decision.decide(evidence, RECIPE.gate)
     folder = layout.gate("pets") / f"{share}"
     pictures = {"candidate.png": write_atomically(folder / "candidate.png", b"8 latents")}
     if share > 0.1:
         pictures = {"real.png": write_atomically(folder / "real.png", b"real ones")}
-    document = promotion.record(evidence, RECIPE.gate, verdict, pictures)
+    document = decision.record(evidence, RECIPE.gate, verdict, pictures)
     record = folder / "gate.json"
     written = write_json(record, document)
     write_atomically(folder / "index.html", b"<!doctype html>")

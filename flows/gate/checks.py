@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from flows.gate_evidence import Canary, Evidence, Paired, Relative
+from flows.gate.evidence import Canary, Evidence, Paired, Relative
 from gan.sections import GateSpec
 
 Outcome = Literal["pass", "fail", "unknown"]

@@ -23,7 +23,7 @@ class Facts:
         recipe: As it stands.
         number: Of the version.
         digest: Of its bundle.
-        lineage: As `made_from.lineage` has it.
+        lineage: As `lineage.lineage` has it.
         report: Its `metrics.json`; None where it was never measured on the present data.
         decision: Its `gate.json`; None where no gate judged it.
         evidence_digest: SHA-256 of that file; "" likewise.

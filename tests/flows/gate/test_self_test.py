@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from flows.gathering import Contenders, Parts, weigh
-from flows.model_reports import meter
-from flows.plants import Copier, broken_workspace, worsened
-from flows.promotion import decide
-from flows.self_test import try_out
+from flows.gate.decision import decide
+from flows.gate.gathering import Contenders, Parts, weigh
+from flows.gate.plants import Copier, broken_workspace, worsened
+from flows.gate.reports import meter
+from flows.gate.self_test import try_out
 from gan.bundle import Bundle, latents, open_bundle
 from gan.durable import verify_sums
 from gan.errors import DamagedError

@@ -10,6 +10,7 @@ import tomllib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Subject:
     files: Mapping[str, str]
 
 
+@cache
 def installed() -> dict[str, Package]:
     """Return what this project needs to run and what that needs, by normalised name.
 

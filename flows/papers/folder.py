@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import bill_of_materials, made_from, model_card, registry
-from flows.bill_of_materials import Subject
-from flows.gate_basis import measured_as
-from flows.gate_records import RECORD
-from flows.model_reports import METRICS
+from flows import registry
+from flows.gate.page_basis import measured_as
+from flows.gate.records import RECORD
+from flows.gate.reports import METRICS
 from flows.page_style import without_login
+from flows.papers import bill_of_materials, lineage, model_card
+from flows.papers.bill_of_materials import Subject
 from flows.registry import Version
 from flows.settings import Settings
 from gan.durable import SUMS, read_json, remove, sha256, write_atomically, write_sums
@@ -32,7 +33,7 @@ from gan.paths import Layout
 from gan.recipe import Recipe
 
 if TYPE_CHECKING:
-    from flows.evidence import Judged
+    from flows.gate.judging import Judged
 
 CARD, GATE_PAGE, GRID = "model_card.md", "gate.html", "grid.png"
 LINEAGE, LICENCES, BILL = "lineage.json", "licences.json", "sbom.cdx.json"
@@ -135,7 +136,7 @@ def _made(layout: Layout, settings: Settings, recipe: Recipe, version: Version) 
         "packages": bill_of_materials.licences(packages),
     }
     return {
-        LINEAGE: _json(made_from.lineage(layout, recipe, version, card)),
+        LINEAGE: _json(lineage.lineage(layout, recipe, version, card)),
         LICENCES: _json(licences),
         BILL: _json(bill_of_materials.bill(subject, packages)),
     }

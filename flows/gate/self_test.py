@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from flows import gate_checks, promotion, registry, release
-from flows.gate_checks import Check, Outcome
-from flows.gathering import Contenders, Parts, weigh
-from flows.model_reports import METRICS, meter
+from flows import registry, release
+from flows.gate import checks, decision
+from flows.gate.checks import Check, Outcome
+from flows.gate.gathering import Contenders, Parts, weigh
+from flows.gate.reports import METRICS, meter
 from flows.settings import Settings
 from gan.durable import read_json
 from gan.paths import Layout
@@ -76,7 +77,7 @@ def try_out(layout: Layout, recipe: Recipe, model: "Bundle") -> list[Trial]:
     Raises:
         DamagedError: The data or the extractor are damaged as they are.
     """
-    from flows.plants import Copier, broken_workspace, worsened
+    from flows.gate.plants import Copier, broken_workspace, worsened
     from gan.split import split
 
     gate = recipe.gate.model_copy(update={"memorisation": True})
@@ -90,24 +91,24 @@ def try_out(layout: Layout, recipe: Recipe, model: "Bundle") -> list[Trial]:
         worse, copier = worsened(model, room / "worse"), Copier.of(model, data)
         broken = broken_workspace(layout, recipe.name, room / "broken")
         against = [
-            gate_checks.floor,
-            gate_checks.against_champion,
-            gate_checks.diversity,
-            gate_checks.worst_class,
+            checks.floor,
+            checks.against_champion,
+            checks.diversity,
+            checks.worst_class,
         ]
         return [
             judge.trial("a worse model", "fail", against, worse, lambda: measuring),
             judge.trial(
                 "a broken evaluator",
                 "unknown",
-                [gate_checks.nothing_is_amiss],
+                [checks.nothing_is_amiss],
                 model,
                 lambda: meter(broken, recipe),
             ),
             judge.trial(
                 "a copying model",
                 "fail" if knows else "unknown",
-                [gate_checks.memorisation],
+                [checks.memorisation],
                 copier,
                 lambda: measuring,
             ),
@@ -167,7 +168,7 @@ class _Judge:
             report = read_json(folder / METRICS) if written else None
         evidence = weigh(parts, self.recipe.name, contenders, measuring, report, (None, None))
         gate = self.recipe.gate
-        whole = promotion.decide(evidence, gate)
+        whole = decision.decide(evidence, gate)
         findings = [found for check in checks if (found := check(evidence, gate)) is not None]
         findings.sort(key=lambda found: found[0] != expected)
         if whole.outcome != expected or not findings:

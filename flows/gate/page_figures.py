@@ -112,7 +112,7 @@ def reach_of(shown: Iterable[Figure]) -> float:
     return min(_REACH_MOST, max(_REACH_LEAST, *ends, 0.0) * 1.1)
 
 
-def drawing(figure: Figure, state: str, reach: float) -> str:
+def plot(figure: Figure, state: str, reach: float) -> str:
     """Return a figure as SVG: its interval, the limit as a line, what is beyond it shaded.
 
     Args:
@@ -166,7 +166,7 @@ def class_table(found: Sequence[Figure], gate: Mapping[str, Any], reach: float) 
     rows = "".join(
         f'<tr role="row">{head(f"<bdi>{text(each.name)}</bdi>")}'
         f"{cell('Coverage', interval(replace(each, name='')))}"
-        f"{cell('Against the limit', drawing(each, _fares(each), reach))}</tr>\n"
+        f"{cell('Against the limit', plot(each, _fares(each), reach))}</tr>\n"
         for each in shown
     )
     limit = (

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows import gate_pictures, promotion
-from flows.gate_figures import Figure, check_of, drawing, figures
-from flows.gate_page import summary, write_page
-from flows.promotion import Canary, Evidence, Interval, Paired, Relative
+from flows.gate import decision, drawing
+from flows.gate.decision import Canary, Evidence, Interval, Paired, Relative
+from flows.gate.page import summary, write_page
+from flows.gate.page_figures import Figure, check_of, figures, plot
 from flows.registry import Version
 from gan.durable import sha256, write_json
 from gan.sections import GateSpec
@@ -72,7 +72,7 @@ def decide(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, Any]]]:
         folder = tmp_path / "reports" / "stickers" / "gate" / f"{len(list(tmp_path.rglob('*')))}"
         (folder / "canary").mkdir(parents=True)
         pictures = {
-            name: gate_pictures._write(folder / name, {each: _noise(8, side) for each in names})
+            name: drawing._write(folder / name, {each: _noise(8, side) for each in names})
             for name in ("candidate.png", "champion.png", "real.png")
         }
         files = {}
@@ -82,8 +82,8 @@ def decide(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, Any]]]:
             files[f"{n}.png"] = sha256(folder / "canary" / f"{n}.png")
         canary = evidence.canary and replace(evidence.canary, files=files)
         evidence, gate = replace(evidence, canary=canary), GateSpec()
-        verdict = promotion.decide(evidence, gate)
-        document = promotion.record(evidence, gate, verdict, pictures)
+        verdict = decision.decide(evidence, gate)
+        document = decision.record(evidence, gate, verdict, pictures)
         write_json(folder / "gate.json", document)
         return folder, document
 
@@ -135,8 +135,8 @@ def test_every_sentence_of_the_gate_has_a_name_and_every_figure_its_check() -> N
     """No check that the gate can speak of is unknown to the page, and no drawing is lost."""
     for evidence in EVERY:
         for gate in (GateSpec(), GateSpec(min_accepted=None, max_fd_share=0.01)):
-            verdict = promotion.decide(evidence, gate)
-            document = promotion.record(evidence, gate, verdict, {})
+            verdict = decision.decide(evidence, gate)
+            document = decision.record(evidence, gate, verdict, {})
             named = [check_of(reason.partition(": ")[2]) for reason in verdict.reasons]
 
             assert all(named), verdict.reasons
@@ -163,7 +163,7 @@ def test_a_drawing_shows_on_which_side_of_the_limit_a_value_is(
     is_beyond: bool,  # noqa: FBT001  # of the table above
 ) -> None:
     """Right is worse, whatever the metric; the words say the same to who cannot see it."""
-    drawn = drawing(found, "fail", 2.0)
+    drawn = plot(found, "fail", 2.0)
     place, limit = (
         float(re.search(pattern, drawn)[1])  # type: ignore[index]
         for pattern in (r'circle cx="([\d.]+)"', r'class="limit" d="M([\d.]+)')
@@ -210,7 +210,7 @@ def test_a_picture_that_was_altered_is_not_shown(
     """What is seen is what the decision names by its digest; what is gone is said to be."""
     folder, document = decide(GOOD)
     better = {name: _noise(8, 16, seed=9) for name in ("cats", "hearts")}
-    gate_pictures._write(folder / "champion.png", better)
+    drawing._write(folder / "champion.png", better)
     (folder / "canary" / "0.png").write_bytes((folder / "canary" / "1.png").read_bytes())
     page = _page((folder, document))
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.gate_records import RECORD
-from flows.model_reports import METRICS
+from flows.gate.records import RECORD
+from flows.gate.reports import METRICS
 from flows.page_style import cell, head, table, text
 from gan.durable import read_json, sha256
 from gan.paths import Layout

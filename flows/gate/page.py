@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flows.gate_album import STYLE, album
-from flows.gate_basis import basis
-from flows.gate_figures import (
+from flows.gate.page_album import STYLE, album
+from flows.gate.page_basis import basis
+from flows.gate.page_figures import (
     CLASSES_SHOWN,
     Figure,
     check_of,
     class_table,
-    drawing,
     figures,
     interval,
     legend,
     of_classes,
+    plot,
     reach_of,
 )
-from flows.gate_records import PAGE
+from flows.gate.records import PAGE
 from flows.page_style import cell, frame, head, next_steps, plain, table, text
 from flows.page_style import links as linked
 from flows.registry import Version
@@ -207,7 +207,7 @@ def _checks(reasons: Sequence[str], shown: Sequence[Figure], reach: float) -> st
         state, says = _state(reason), reason.partition(": ")[2]
         check, (sign, word) = check_of(says), _STATES.get(state, _UNKNOWN)
         drawn = "".join(
-            f'<div class="figure">{interval(each)}</div>{drawing(each, state, reach)}'
+            f'<div class="figure">{interval(each)}</div>{plot(each, state, reach)}'
             for each in shown
             if each.check == check
         )

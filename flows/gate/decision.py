@@ -1,7 +1,7 @@
 """The model gate: evidence in, verdict out. Pure; anything missing or unlike is `unknown`.
 
 Three values, and only `pass` moves on: there is no default that promotes. What is looked at stands
-in `gate_checks`, what it rests on in `gate_evidence`.
+in `checks`, what it rests on in `evidence`.
 """
 
 import math
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flows.gate_checks import CHECKS, Outcome, worst_of
-from flows.gate_evidence import Canary, Evidence, Interval, Paired, Relative
+from flows.gate.checks import CHECKS, Outcome, worst_of
+from flows.gate.evidence import Canary, Evidence, Interval, Paired, Relative
 from gan.sections import GateSpec
 
 __all__ = [
@@ -90,7 +90,7 @@ def record(
     document = {
         "format": _FORMAT,
         "evidence": asdict(evidence),
-        "gate": gate.model_dump(),
+        "gate": gate.limits,
         "verdict": asdict(verdict),
         "anchor": anchor(evidence),
         "pictures": pictures,

@@ -18,7 +18,7 @@ from typing import IO, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.promotion import Canary
+from flows.gate.decision import Canary
 from gan.durable import SUMS, sha256
 from gan.paths import Layout
 from gan.recipe import Recipe

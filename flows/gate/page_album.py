@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import gate_pictures
-from flows.gate_records import CANARY
+from flows.gate import drawing
+from flows.gate.records import CANARY
 from flows.page_style import image, text
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ STYLE = """
   border-radius: 6px; background: var(--card); }
 """
 _ROLES = (
-    ("real", gate_pictures.REAL),
-    ("champion", gate_pictures.CHAMPION),
-    ("challenger", gate_pictures.CANDIDATE),
+    ("real", drawing.REAL),
+    ("champion", drawing.CHAMPION),
+    ("challenger", drawing.CANDIDATE),
 )
 _ASSET_PX = 256
 _BYTES = 2_200_000  # of all pictures; in the page they take a third more
@@ -59,7 +59,7 @@ def _rows(folder: Path, document: Mapping[str, Any], name: str) -> "dict[str, Im
     if not _is_whole(folder / name, document["pictures"].get(name)):
         return {}
     try:
-        return gate_pictures.rows_of(folder / name)
+        return drawing.rows_of(folder / name)
     except (OSError, ValueError):
         return {}
 

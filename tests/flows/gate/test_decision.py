@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.promotion import (
+from flows.gate.decision import (
     Canary,
     Evidence,
     Interval,

@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 from flows import ledger, registry
-from flows.evidence import (
+from flows.gate.decision import Evidence, decide, record
+from flows.gate.gathering import Contenders, Parts, weigh
+from flows.gate.judging import (
     Judged,
     _Case,
     checks_of,
@@ -21,10 +23,8 @@ from flows.evidence import (
     report_of,
     require_pass,
 )
-from flows.gate_records import RECORD, complete, find_decided
-from flows.gathering import Contenders, Parts, weigh
+from flows.gate.records import RECORD, complete, find_decided
 from flows.ledger import Entry
-from flows.promotion import Evidence, decide, record
 from flows.registry import Version
 from flows.settings import Settings
 from flows.tracking import open_run

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from flows import approval, deciding, evidence, ledger, registry, release
-from flows.evidence import Judged
+from flows import approval, deciding, ledger, registry, release
+from flows.gate import judging
+from flows.gate.judging import Judged
 from flows.registry import Version
 from flows.settings import Settings
 from flows.tracking import open_run
@@ -131,7 +132,7 @@ class World:
         digest = open_bundle(self.bundles[bundle]).digest
         made = self.template.version_report(RECIPE, digest)
         if not made.exists():
-            evidence.measure(self.template, worlds.recipe_of(RECIPE), self.bundles[bundle])
+            judging.measure(self.template, worlds.recipe_of(RECIPE), self.bundles[bundle])
         there = layout.version_report(name, digest)
         if not there.exists():
             shutil.copytree(made, there)
@@ -191,7 +192,7 @@ class Mill:
         """Judge a version against the champion of now."""
         champion = release.serving(self.layout, self.settings, self.name)
         self._measured(bundle)
-        return evidence.judge(
+        return judging.judge(
             self.layout, self.settings, self.recipe, self.version(bundle), champion
         )
 
@@ -280,8 +281,8 @@ def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill().with_champion()
     outcome = mill.promote(WORSE)
     assert (mill.last().event, mill.last().actor) == ("reject", "ganmill")
-    record = evidence.find_record(mill.layout, mill.name, mill.last().evidence_digest)
-    assert evidence.read_record(record)["verdict"]["outcome"] == "fail"
+    record = judging.find_record(mill.layout, mill.name, mill.last().evidence_digest)
+    assert judging.read_record(record)["verdict"]["outcome"] == "fail"
     return outcome, mill
 
 
@@ -460,7 +461,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill().with_champion()
     candidate, champion = mill.version(BETTER), mill.version(PRESENT)
     away = mill.settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
-    judged = evidence.judge(mill.layout, away, mill.recipe, candidate, champion)
+    judged = judging.judge(mill.layout, away, mill.recipe, candidate, champion)
     return judged.verdict.outcome, mill
 
 
@@ -480,7 +481,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill().with_champion()
     mill.version(BETTER)  # a newer version must not be taken for the one in production
     judged = mill.judge(WORSE)
-    document = evidence.read_record(judged.record)
+    document = judging.read_record(judged.record)
     assert document["evidence"]["champion_digest"] == mill.version(PRESENT).digest
     return judged.verdict.outcome, mill
 

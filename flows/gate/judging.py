@@ -1,4 +1,4 @@
-"""Gate decisions: what is gathered for each, and what is kept of it (`gate_records`).
+"""Gate decisions: what is gathered for each, and what is kept of it (`records`).
 
 Models are measured here and now on the same latents, classes, images and extractor; figures from
 another data set or another extractor are never compared.
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import ledger, promotion, registry, succession
-from flows.gate_records import (
+from flows import ledger, registry, succession
+from flows.gate import decision
+from flows.gate.decision import Canary, Evidence, Verdict
+from flows.gate.gathering import Contenders, Parts, checks_of, differ, weigh
+from flows.gate.records import (
     CANARY,
     PAGE,
     anchor_of,
@@ -21,9 +24,7 @@ from flows.gate_records import (
     gathering_folder,
     read_record,
 )
-from flows.gathering import Contenders, Parts, checks_of, differ, weigh
-from flows.model_reports import measure, meter, report_of, report_on
-from flows.promotion import Canary, Evidence, Verdict
+from flows.gate.reports import measure, meter, report_of, report_on
 from flows.registry import Version
 from flows.settings import Settings
 from flows.story import shown
@@ -100,8 +101,8 @@ def judge(
             gathering_folder(layout, recipe.name, candidate.digest) as folder,
         ):
             evidence, pictures = case.gather(parts, measuring, folder)
-            verdict = promotion.decide(evidence, recipe.gate)
-            document = promotion.record(evidence, recipe.gate, verdict, pictures)
+            verdict = decision.decide(evidence, recipe.gate)
+            document = decision.record(evidence, recipe.gate, verdict, pictures)
             judged = Judged(verdict, *complete(folder, document))
     case.show(judged)
     return judged
@@ -138,14 +139,14 @@ class _Case:
         )
         if record is None:
             return None
-        verdict = promotion.verdict_of(read_record(record))
+        verdict = decision.verdict_of(read_record(record))
         return Judged(verdict, record, sha256(record), is_new=False)
 
     def gather(
         self, parts: Parts, measuring: "Meter | None", folder: Path
     ) -> tuple[Evidence, dict[str, str]]:
         """Return the evidence and the SHA-256 of each picture, which lie in `folder`."""
-        from flows import canary, gate_pictures
+        from flows.gate import canary, drawing
 
         contenders = self._contenders(parts)
         ours, theirs = contenders.candidate, contenders.champion
@@ -157,10 +158,11 @@ class _Case:
                 lambda: report_on(self.layout, self.recipe, ours, measuring),
             )
             pictures = parts.find(
-                "the pictures", lambda: gate_pictures.draw(ours, theirs, measuring, folder)
+                "the pictures", lambda: drawing.draw(ours, theirs, measuring, folder)
             )
         if ours:
-            against = theirs.folder if theirs else None
+            timed = theirs and self.recipe.gate.resources is not None
+            against = theirs.folder if theirs and timed else None
             canaries = parts.find(
                 "the canary",
                 lambda: canary.measure(
@@ -178,7 +180,7 @@ class _Case:
             return
         folder = judged.record.parent
         try:
-            from flows.gate_page import write_page
+            from flows.gate.page import write_page
 
             document = read_record(judged.record)
             write_page(folder, document, self.candidate, self.champion, self._links(folder))

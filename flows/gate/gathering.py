@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows import promotion
-from flows.promotion import Canary, Evidence, Interval, Paired, Relative
+from flows.gate import decision
+from flows.gate.decision import Canary, Evidence, Interval, Paired, Relative
 from gan.errors import GanmillError, PreemptedError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def weigh(
         candidate_digest=contenders.candidate_digest,
         champion_digest=contenders.champion_digest,
         metric_id=str(found.get("metric_id", "")),
-        fd_share=promotion.interval(found, f"{found.get('distance')}_share"),
+        fd_share=decision.interval(found, f"{found.get('distance')}_share"),
         paired=paired,
         checks=checks,
         best=best,
