@@ -30,8 +30,8 @@ bench: .venv/develops  ## print figures and ratios, no verdicts
 bench-train: .venv/develops  ## images per second of training against a plain step
 	$(BIN)/python -m tests.benchmarks training_speed
 
-faults: .venv/develops  ## 200 kills, and every failure of the disk in turn
-	$(BIN)/python -m pytest tests/faults
+faults: .venv/develops  ## 300 kills, every failure of the disk, every situation of the gate
+	$(BIN)/python -m pytest tests/faults tests/flows/gate/test_situations.py
 
 slow: .venv/develops  ## the tests that take minutes, on real data
 	$(BIN)/python -m pytest -m slow

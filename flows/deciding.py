@@ -14,7 +14,6 @@ from flows.registry import Version
 from flows.release import Promoted
 from flows.settings import Settings
 from gan.durable import verify_sums
-from gan.errors import ServiceError
 from gan.paths import Layout
 from gan.recipe import Recipe
 from gan.sections import GateSpec
@@ -53,10 +52,10 @@ def decide(
         notices.announce(layout, settings, "model.rejected", recipe.name, says, payload)
     try:
         _keep(layout, settings, recipe, candidate, judged)
-    except ServiceError as error:
+    except Exception as error:  # what is wrong with it may be why it was refused
         if outcome == "pass":
             raise
-        _log.warning("the release folder of v%d is not in MLflow: %s", candidate.number, error)
+        _log.warning("%s v%d: its papers are not whole: %s", recipe.name, candidate.number, error)
     return judged
 
 

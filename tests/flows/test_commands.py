@@ -27,7 +27,8 @@ Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 COMMANDS = (
     *("demo", "up", "down", "init", "recipes", "validate", "retrain", "evaluate", "promote"),
-    *("rollback", "generate", "status", "reconcile", "summary", "compare"),
+    *("rollback", "generate", "status", "reconcile", "summary", "compare", "gate", "approve"),
+    *("reject", "hold", "resume", "ledger"),
 )
 
 
@@ -259,6 +260,70 @@ def test_gate_refuses_what_is_not_shown_to_be_good(
     assert last["event"] == "reject"
     record = mill_root / refused.stderr.strip().rpartition("Evidence: ")[2]
     assert read_json(record)["verdict"]["outcome"] == "fail"
+
+
+def test_a_person_lets_out_what_passed(
+    told: Any, ganmill: Run, mill_root: Path, mill_settings: Settings
+) -> None:
+    """With `approval: person` a pass waits; a word on the terminal promotes, and batches follow."""
+    _edit(mill_root, r"gate:\n      {", "gate:\n      {approval: person, ")
+    try:
+        asked = ganmill("retrain", "tiny", "--json")
+        again = ganmill("retrain", "tiny", "--json")
+        assert (asked.returncode, again.returncode) == (0, 0), asked.stderr + again.stderr
+        first, second = json.loads(asked.stdout), json.loads(again.stdout)
+        number = first["waiting"]
+        assert number == second["waiting"]
+        assert number != first["champion"] == _champion(mill_settings)
+        assert [s["state"] for s in first["steps"] if s["name"] == "promote"] == ["waiting"]
+        (row,) = json.loads(ganmill("status", "--json").stdout)["recipes"]
+        assert row["waiting"] == number
+        _is_clear(ganmill("approve", "tiny", "--reason", "ok"), 5, "at least 10 characters")
+        word = ganmill("approve", "tiny", "--by", "ada", "--reason", "looked at every picture")
+        assert word.returncode == 0, word.stderr
+        assert _champion(mill_settings) == number
+        _is_clear(ganmill("reject", "tiny", "--reason", "changed my mind"), 5, "already decided")
+        minted = ganmill("generate", "tiny", "--slot", "after-approval")
+        assert minted.returncode == 0, minted.stderr
+        batch = Path(minted.stdout.partition("Contact sheet: ")[2].strip()).parent
+        lineage = read_json(batch / "batch.json")["lineage"]
+        assert lineage["model_version"] == str(number)
+    finally:
+        _edit(mill_root, "approval: person, ", "")
+
+
+def test_production_holds_and_goes_on(told: Any, ganmill: Run) -> None:
+    """On hold nothing is minted, by name of who and why; then it goes on."""
+    assert ganmill("hold", "tiny", "--by", "ada", "--reason", "odd cats").returncode == 0
+    refused = ganmill("generate", "tiny", "--slot", "held")
+    _is_clear(refused, 5, "on hold", "ada", "odd cats", "ganmill resume tiny")
+    night = json.loads(ganmill("retrain", "tiny", "--json").stdout)
+    assert (night["steps"][-1]["state"], night["batch"]) == ("held", None)
+    assert ganmill("resume", "tiny", "--reason", "the cats are fine").returncode == 0
+    assert ganmill("generate", "tiny", "--slot", "held").returncode == 0
+
+
+def test_the_ledger_is_shown_checked_and_exported(told: Any, ganmill: Run, mill_root: Path) -> None:
+    """One command shows who let what out; a line that was altered or lost is found by it."""
+    shown = ganmill("ledger", "tiny")
+    assert shown.returncode == 0, shown.stderr
+    assert "The chain holds" in shown.stdout
+    entries = json.loads(ganmill("ledger", "tiny", "--json").stdout)
+    assert {"done", "rollback", "reject", "ask", "hold-production"} <= {e["event"] for e in entries}
+    ledger = Layout(mill_root).ledger
+    kept = ledger.read_bytes()
+    try:
+        ledger.write_bytes(kept.replace(b"too bright", b"too dark"))
+        _is_clear(ganmill("ledger"), 1, "was altered")
+        last = max(e["seq"] for e in entries if e["event"] in {"done", "rollback"})
+        ledger.write_bytes(b"".join(kept.splitlines(keepends=True)[: last - 1]))
+        _is_clear(ganmill("ledger"), 1, "are gone")
+    finally:
+        ledger.write_bytes(kept)
+    commit = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "begin"]
+    subprocess.run([*commit, "--allow-empty"], cwd=mill_root, check=True)
+    tagged = ganmill("ledger", "--tags")
+    assert tagged.returncode == 0, tagged.stderr
 
 
 def test_killed_retraining_is_finished_by_the_same_command(
