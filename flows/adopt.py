@@ -32,7 +32,7 @@ def adopt(mill: Mill) -> tuple[str, str, bool]:
         return "refused", judged.verdict.summary, False
     if deciding.needs_person(recipe.gate, None):
         return "waiting", deciding.ask(layout, settings, recipe, version, None, judged), True
-    reason = f"shipped with the code; {judged.verdict.summary}"
+    reason = f"shipped with the code; {judged.verdict.deciding}"
     deciding.promote(layout, settings, version, None, judged, actor="ganmill", reason=reason)
     return "promoted", f"v{version.number} (shipped) is champion; {shown(judged.page)}", False
 

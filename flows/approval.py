@@ -55,7 +55,7 @@ def ask(  # each is a part of the record
             event="ask",
             recipe=recipe.name,
             actor=MACHINE,
-            reason=f"passed the gate: {judged.verdict.summary}",
+            reason=f"passed the gate: {judged.verdict.deciding}",
             from_version=champion.number if champion else None,
             to_version=candidate.number,
             to_digest=candidate.digest,

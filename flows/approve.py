@@ -112,11 +112,12 @@ def _describe(layout: Layout, settings: Settings, recipe: str, digest: str) -> s
     base, _, view = runs.get(candidate, "").partition("?")
     page = record.with_name(PAGE)
     verdict, number = document["verdict"], numbers.get(candidate, candidate[:12])
+    address = f"{base}/artifacts/release/{GATE_PAGE}?{view}"
     lines = [
-        f"**{recipe}** {number} against {champion}: {verdict['outcome']}",
+        f"**{recipe}** {number} against {champion}: {verdict['outcome']}.",
+        "",
+        f"**[Look at both, side by side]({address})**; the same page on disk: `{page}`",
         "",
         *(f"- {reason}" for reason in verdict["reasons"]),
-        "",
-        f"[The evidence as a page]({base}/artifacts/release/{GATE_PAGE}?{view}), here `{page}`",
     ]
     return "\n".join(lines)

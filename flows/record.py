@@ -4,9 +4,6 @@ import json
 import sys
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
-
 from flows import ledger, registry, tags
 from flows.ledger import Entry
 from flows.settings import Settings
@@ -40,7 +37,7 @@ def show(layout: Layout, settings: Settings, recipe: str | None, *, as_json: boo
     if as_json:
         print(json.dumps([asdict(entry) for entry in shown], indent=2))
     else:
-        _table(shown)
+        _lines(shown)
     if lost := ledger.missing_end(entries, known):
         raise DamagedError(
             f"{layout.ledger}: {len(lost)} lines are gone that versions or tags still name, say "
@@ -63,16 +60,32 @@ def export(layout: Layout, recipe: str | None) -> None:
     print("Send them with: git push --tags    See them with: git tag -n1")
 
 
-def _table(entries: list[Entry]) -> None:
-    table = Table("line", "when (UTC)", "recipe", "who", "did", "why", box=None, padding=(0, 2))
-    for entry in entries:
-        did = _DID[entry.event]
-        if entry.to_version is not None:
-            did += f" v{entry.to_version}"
-            did += f" (from v{entry.from_version})" if entry.from_version else ""
-        when = entry.time_utc[:19].replace("T", " ")
-        table.add_row(str(entry.seq), when, entry.recipe, entry.actor, did, entry.reason)
-    Console(highlight=False).print(table)
+def _lines(entries: list[Entry]) -> None:
+    """Print a line for each thing that was done; what was begun and ended is one thing."""
+    shown = [
+        e for e, after in zip(entries, [*entries[1:], None], strict=True) if _is_news(e, after)
+    ]
+    told = [
+        (f"{e.seq}", e.time_utc[:16].replace("T", " "), e.recipe, e.actor, _did(e)) for e in shown
+    ]
+    widths = [max(map(len, column)) for column in zip(*told, strict=True)] if told else []
+    for entry, columns in zip(shown, told, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(columns, widths, strict=True)]
+        print("  ".join([*cells, entry.reason]))
+
+
+def _is_news(entry: Entry, after: Entry | None) -> bool:
+    """Return whether a line is more than the beginning of what the next one ends."""
+    is_begun = entry.event in {"intend", "intend-rollback"}
+    return not (is_begun and after and after.to_version == entry.to_version)
+
+
+def _did(entry: Entry) -> str:
+    did = _DID[entry.event]
+    if entry.to_version is not None:
+        did += f" v{entry.to_version}"
+        did += f" (was v{entry.from_version})" if entry.from_version else ""
+    return did
 
 
 def _kept_elsewhere(

@@ -190,7 +190,7 @@ def _gate(mill: Mill) -> tuple[str, str, None]:
     judged = deciding.decide(mill.layout, settings, mill.recipe, candidate, champion)
     show_gate(mill, candidate, judged)
     judging.require_pass(name, candidate, judged)
-    return "passed", f"{judged.verdict.summary} {shown(judged.page)}", None
+    return "passed", f"{judged.verdict.deciding} {shown(judged.page)}", None
 
 
 def _promote(mill: Mill) -> tuple[str, str, None]:
@@ -204,7 +204,7 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
     if deciding.needs_person(mill.recipe.gate, champion):
         asked = deciding.ask(layout, settings, mill.recipe, candidate, champion, judged)
         return "waiting", asked, None
-    reason = f"passed the gate: {judged.verdict.summary}"
+    reason = f"passed the gate: {judged.verdict.deciding}"
     alias = champion.number if champion else None
     done = deciding.promote(
         layout, settings, candidate, alias, judged, actor="ganmill", reason=reason

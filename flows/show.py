@@ -191,18 +191,22 @@ def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: boo
         "challenger",
         "last batch",
         "assets",
-        "production",
         box=None,
         padding=(0, 2),
     )
-    columns = ("recipe", "champion", "since", "challenger", "batch", "assets", "production")
+    columns = ("recipe", "champion", "since", "challenger", "batch", "assets")
     for row in rows:
         table.add_row(*(str(row[key]) for key in columns))
     _console.print()
     _console.print(table)
     for row in rows:
+        name = row["recipe"]
+        if row["production"] != "runs":
+            print(
+                f"\n{name}: production is {row['production']}. "
+                f'Go on with: ganmill resume {name} --reason "..."'
+            )
         if row["waiting"]:
-            name = row["recipe"]
             print(
                 f"\n{name} v{row['waiting']} passed the gate and waits for a person's word: "
                 f'ganmill approve {name} --reason "..." (or reject)'

@@ -44,6 +44,11 @@ class Verdict:
         """The sentence that decided: the first with the whole's outcome."""
         return next(each for each in self.reasons if each.startswith(self.outcome))
 
+    @property
+    def deciding(self) -> str:
+        """The same sentence without the outcome before it."""
+        return self.summary.partition(": ")[2]
+
 
 def decide(evidence: Evidence, gate: GateSpec) -> Verdict:
     """Return `pass` only when every part of the gate passes; one `fail` fails the whole."""
