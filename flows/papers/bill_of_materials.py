@@ -177,7 +177,7 @@ def _own_requirements() -> list[str]:
 
     The metadata of a checkout are as old as the last time it was installed.
     """
-    checkout = Path(__file__).parents[1] / "pyproject.toml"
+    checkout = Path(__file__).parents[2] / "pyproject.toml"
     if checkout.is_file():
         asked: list[str] = tomllib.loads(checkout.read_text())["project"]["dependencies"]
         return asked

@@ -1,8 +1,10 @@
 """Promotions against a real registry: refused when stale, mended when others had a hand in it."""
 
 import logging
+import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from flows import ledger, registry, release
 from flows.registry import Version
 from flows.settings import Settings
 from flows.tracking import TrackedRun, open_run
+from gan.durable import verify_sums
 from gan.errors import ApprovalError, BusyError, DamagedError, GanmillError, UsageError
 from gan.paths import Layout
 
@@ -33,14 +36,21 @@ def run(mlflow_settings: Settings, server_layout: Layout) -> TrackedRun:
 
 @pytest.fixture
 def made(
-    request: pytest.FixtureRequest, mlflow_settings: Settings, run: TrackedRun
+    request: pytest.FixtureRequest,
+    layout: Layout,
+    mlflow_settings: Settings,
+    run: TrackedRun,
+    make_bundle: Callable[[str], Path],
 ) -> list[Version]:
-    """Return three versions of a recipe of this test's own, without the files nobody reads here."""
+    """Return three versions of a recipe of this test's own, whose files are fetched already."""
     recipe = request.node.name.replace("[", "-").replace("]", "")[:60].rstrip("-_")
     client = _client(mlflow_settings)
     client.create_registered_model(recipe)
     for word in "abc":
-        tags = {"bundle_digest": word * 64, "data_version": "1.dir", "git_revision": "abc"}
+        folder = make_bundle(word)
+        digest = verify_sums(folder)
+        shutil.copytree(folder, layout.bundle_store / digest)
+        tags = {"bundle_digest": digest, "data_version": "1.dir", "git_revision": "abc"}
         client.create_model_version(recipe, f"runs:/{run.run_id}/bundle", run.run_id, tags=tags)
     return registry.versions(mlflow_settings, recipe)[::-1]
 
@@ -189,6 +199,23 @@ def test_an_intent_that_no_longer_holds_is_undone(
     reasons = [entry.reason for entry in ledger.read(layout.ledger) if entry.event == "undone"]
     assert "v3, moved by hand" in reasons[0]
     assert "v77 is gone" in reasons[1]
+
+
+def test_what_is_let_out_is_what_was_judged_byte_for_byte(
+    layout: Layout, mlflow_settings: Settings, made: list[Version]
+) -> None:
+    """A file altered after the verdict stops the promotion, and a rollback passes over it."""
+    _promote(layout, mlflow_settings, made[0], None)
+    _promote(layout, mlflow_settings, made[1], 1)
+    _promote(layout, mlflow_settings, made[2], 2)
+    (layout.bundle_store / made[1].digest / "card.json").write_text("{}")
+
+    with pytest.raises(DamagedError, match=r"card\.json"):
+        _promote(layout, mlflow_settings, made[1], 3)
+    assert _champion(mlflow_settings, made[0]) == 3
+    back = release.rollback(layout, mlflow_settings, made[0].recipe, actor="Bo", reason="ugly")
+    assert back.version == 1
+    assert "v2 cannot be minted from" in back.skipped[0]
 
 
 def test_a_damaged_ledger_stops_promotion(

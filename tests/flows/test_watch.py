@@ -343,11 +343,10 @@ def made(
 ) -> list[Version]:
     """Return three versions of a recipe of this test's own, two of them champion one by one."""
     recipe = request.node.name.replace("_", "-")[:60].rstrip("-")
-    run = open_run(server_layout, mlflow_settings, recipe, "r", {}, {})
-    found = [
-        registry.register(mlflow_settings, recipe, make_bundle(word), run, {})
-        for word in ("one", "two")
-    ]
+    found = []
+    for word in ("one", "two"):
+        run = open_run(server_layout, mlflow_settings, recipe, word, {}, {})
+        found.append(registry.register(mlflow_settings, recipe, make_bundle(word), run, {}))
     expected = None
     for version in found:
         release.promote(

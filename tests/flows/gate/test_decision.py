@@ -340,7 +340,7 @@ def test_the_record_is_read_back_or_refused() -> None:
     assert document["format"] == 1
     assert document["anchor"] == "new"
     assert document["evidence"]["paired"]["classes"]["cats"]["champion"] == 0.3
-    assert document["gate"] == GATE.model_dump()
+    assert document["gate"] == GATE.limits
     assert verdict_of(document) == verdict
     forged = {**document, "verdict": {"outcome": "pass", "reasons": ["unknown: no."]}}
     empty = {**document, "verdict": {"outcome": "pass", "reasons": []}}
