@@ -110,13 +110,13 @@ def _describe(layout: Layout, settings: Settings, recipe: str, digest: str) -> s
     runs = {version.digest: version.tags.get("mlflow_run_url", "") for version in known}
     champion = numbers.get(against, "a champion that is gone") if against else "no champion"
     base, _, view = runs.get(candidate, "").partition("?")
-    page = record.with_name(PAGE)
+    page = record.with_name(PAGE).relative_to(layout.root)
     verdict, number = document["verdict"], numbers.get(candidate, candidate[:12])
     address = f"{base}/artifacts/release/{GATE_PAGE}?{view}"
     lines = [
         f"**{recipe}** {number} against {champion}: {verdict['outcome']}.",
         "",
-        f"**[Look at both, side by side]({address})**; the same page on disk: `{page}`",
+        f"**[Look at both, side by side]({address})**; in the workspace: `{page}`",
         "",
         *(f"- {reason}" for reason in verdict["reasons"]),
     ]
