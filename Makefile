@@ -11,7 +11,7 @@ demo: .venv/runs  ## install, then run the stickers recipe from end to end
 	$(BIN)/ganmill demo
 
 test: .venv/develops  ## install, then run the tests
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder \
 	  -m "not slow and not gpu and not faults"
 
 check: .venv/develops  ## lint, types, import contracts

@@ -97,7 +97,7 @@ def read_sealed(path: Path) -> bytes:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a log; a kill may tear it, so readers leave out a torn last line.
+    """Add a line to a log; a kill may tear it, so readers leave out a torn line.
 
     It is not forced to the disk: a power cut may cost the newest lines of a log.
 
@@ -106,7 +106,10 @@ def append_line(path: Path, line: str) -> None:
     """
     with explained(path, "written"):
         announce_write(path)
-        with path.open("ab") as file:
+        with path.open("ab+") as file:
+            if file.tell():  # what was torn must not take this line with it
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
             file.write(f"{line}\n".encode())
 
 

@@ -123,5 +123,5 @@ def test_every_command_of_the_readme_works_as_it_stands(workspace: Path) -> None
 def shrink(params: Path) -> None:
     """Give the recipe that `init` wrote a budget of seconds; its gate is not what is tried here."""
     text = params.read_text().replace("kimg: 40.0", "kimg: 0.64")
-    text = text.replace("memorisation: false", "memorisation: false\n      max_fd_share: 1.0")
+    text = text.replace("memorisation: false\n", "memorisation: false\n      max_fd_share: 1.0\n")
     params.write_text(text)

@@ -258,8 +258,9 @@ def test_gate_refuses_what_is_not_shown_to_be_good(
     assert _champion(mill_settings) == before
     last = json.loads(Layout(mill_root).ledger.read_text().splitlines()[-1])
     assert last["event"] == "reject"
-    record = mill_root / refused.stderr.strip().rpartition("Evidence: ")[2]
-    assert read_json(record)["verdict"]["outcome"] == "fail"
+    page = mill_root / refused.stderr.strip().rpartition("Evidence: ")[2]
+    assert "must not replace the champion" in page.read_text()
+    assert read_json(page.with_name("gate.json"))["verdict"]["outcome"] == "fail"
 
 
 def test_a_person_lets_out_what_passed(

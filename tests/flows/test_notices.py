@@ -219,10 +219,9 @@ def test_prefect_has_the_event_when_the_call_returns(
     while not found and time.monotonic() < deadline:  # the server writes what it took in batches
         with urllib.request.urlopen(request, timeout=10) as answer:
             page = json.load(answer)
-        found = [e for e in page["events"] if e["resource"].get("prefect.resource.name")]
+        wanted_id = "ganmill.recipe.stickers"
+        found = [e for e in page["events"] if e["resource"]["prefect.resource.id"] == wanted_id]
         time.sleep(0.2)
-    event = next(
-        e for e in found if e["resource"]["prefect.resource.id"] == "ganmill.recipe.stickers"
-    )
+    (event,) = found
     assert event["resource"]["prefect.resource.name"] == "stickers"
     assert event["payload"] == {"version": 2, "digest": "ab", "says": "v2 is champion, größer"}

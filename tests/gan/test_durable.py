@@ -74,6 +74,16 @@ def test_a_log_grows_by_lines(tmp_path: Path) -> None:
         append_line(tmp_path / "nowhere" / "log", "one")
 
 
+def test_a_torn_line_does_not_take_the_next_with_it(tmp_path: Path) -> None:
+    """What a kill left of a line stays a line of its own, which readers leave out."""
+    path = tmp_path / "log"
+    path.write_bytes(b'{"a": 1}\n{"b": ')
+
+    append_line(path, '{"c": 3}')
+
+    assert path.read_text().splitlines() == ['{"a": 1}', '{"b": ', '{"c": 3}']
+
+
 def test_removing_is_explained_too(tmp_path: Path) -> None:
     """Files and folders of files go; what cannot go is named, and what is gone is no error."""
     folder = tmp_path / "folder"
