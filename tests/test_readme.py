@@ -28,7 +28,7 @@ recipes:
     evaluate: {samples: 280}
     gate:
       {max_fd_share: 1.0, margin: 1.0, diversity: 1.0, worst_class: 1.0, memorisation: false,
-       resources: 100.0}
+       resources: null}
     assets: {count: 14, size_px: 64}
 """
 

@@ -109,7 +109,7 @@ recipes:
     evaluate: {samples: 200}
     gate:
       {max_fd_share: 1.0, margin: 1.0, diversity: 1.0, worst_class: 1.0, memorisation: false,
-       resources: 100.0, min_accepted: 0.0}
+       resources: null, min_accepted: 0.0}
     assets: {count: 8, size_px: 64}
     schedule: {generate: "0 3 1 1 *"}
 """

@@ -327,7 +327,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote(WORSE), mill
 
 
-@situation("no class but one is worse", "fail")
+@situation("no class but one is worse", "fail", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(margin=1.0).with_champion(BETTER)
     outcome = mill.promote("one class lost")
@@ -356,7 +356,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote("degraded"), mill
 
 
-@situation("weights that are not finite: load-and-query is no echo", "fail")
+@situation("weights that are not finite: load-and-query is no echo", "fail", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill()
     return mill.promote("not finite"), mill
@@ -384,7 +384,7 @@ def _pack_slow(folder: Path, world: World) -> None:
 # --- evidence that is missing, unlike or broken
 
 
-@situation("other classes than the champion", "unknown")
+@situation("other classes than the champion", "unknown", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(max_fd_share=1.0).with_champion()
     return mill.promote("other classes"), mill
@@ -440,7 +440,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote(BETTER), mill
 
 
-@situation("a report without the figure that is asked for", "unknown")
+@situation("a report without the figure that is asked for", "unknown", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(undecided=True).with_champion()
     report = _report(mill, BETTER)
@@ -450,7 +450,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote(BETTER), mill
 
 
-@situation("a figure that is no number", "unknown")
+@situation("a figure that is no number", "unknown", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(undecided=True).with_champion()
     report = _report(mill, BETTER)
@@ -479,7 +479,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote(BETTER), mill
 
 
-@situation("too few images to know whether it copies", "unknown")
+@situation("too few images to know whether it copies", "unknown", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(undecided=True).with_champion()
     report = _report(mill, BETTER)
