@@ -31,7 +31,7 @@ bench-train: .venv/develops  ## images per second of training against a plain st
 	$(BIN)/python -m tests.benchmarks training_speed
 
 faults: .venv/develops  ## 300 kills, every failure of the disk, every situation of the gate
-	$(BIN)/python -m pytest tests/faults tests/flows/gate/test_situations.py
+	$(BIN)/python -m pytest -m faults
 
 slow: .venv/develops  ## the tests that take minutes, on real data
 	$(BIN)/python -m pytest -m slow

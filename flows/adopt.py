@@ -33,7 +33,16 @@ def adopt(mill: Mill) -> tuple[str, str, bool]:
     if deciding.needs_person(recipe.gate, None):
         return "waiting", deciding.ask(layout, settings, recipe, version, None, judged), True
     reason = f"shipped with the code; {judged.verdict.deciding}"
-    deciding.promote(layout, settings, version, None, judged, actor="ganmill", reason=reason)
+    deciding.promote(
+        layout,
+        settings,
+        version,
+        None,
+        judged,
+        actor="ganmill",
+        reason=reason,
+        wants_batch=False,  # the last step mints, from this one or from its successor
+    )
     return "promoted", f"v{version.number} (shipped) is champion; {shown(judged.page)}", False
 
 

@@ -212,7 +212,10 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: ganmill reconcile")
 def reconcile() -> None:
-    """Finish promotions that a kill left half done; harmless at any time."""
+    """Close what died half done: runs, promotions, approvals, batches; harmless at any time.
+
+    A retraining that crashed within the last day is started once more by the scheduler.
+    """
     layout, settings = place()
     with servers(layout, settings) as run:
         run("flows.reconcile", "reconcile")

@@ -107,6 +107,7 @@ def promote(
     *,
     actor: str,
     reason: str,
+    wants_batch: bool = True,
 ) -> Promoted:
     """Make a version that passed the champion, and tell everybody who waits for it.
 
@@ -118,6 +119,7 @@ def promote(
         judged: The verdict.
         actor: Who promotes.
         reason: Why.
+        wants_batch: Whether a batch is to be started from it; False: the caller mints.
 
     Raises:
         ApprovalError, BusyError, DamagedError, ServiceError: As in `release.promote`.
@@ -132,11 +134,13 @@ def promote(
         reason=reason,
         expected_champion=alias,
     )
-    tell_promotion(layout, settings, done)
+    tell_promotion(layout, settings, done, wants_batch=wants_batch)
     return done
 
 
-def tell_promotion(layout: Layout, settings: Settings, done: Promoted) -> None:
+def tell_promotion(
+    layout: Layout, settings: Settings, done: Promoted, *, wants_batch: bool = True
+) -> None:
     """Announce a promotion, which starts a batch from the new champion; it is challenger no more.
 
     Raises:
@@ -148,7 +152,9 @@ def tell_promotion(layout: Layout, settings: Settings, done: Promoted) -> None:
         "digest": done.digest,
         "by": done.entry.actor,
     }
-    notices.announce(layout, settings, "model.promoted", done.recipe, says, payload)
+    notices.announce(
+        layout, settings, "model.promoted", done.recipe, says, payload, wants_batch=wants_batch
+    )
     registry.drop_alias(settings, done.recipe, CHALLENGER, done.version)
 
 

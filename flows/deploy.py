@@ -23,6 +23,7 @@ import psutil
 from httpx import HTTPError
 from prefect.exceptions import PrefectException, TerminationSignal
 
+from flows.notices import BATCH
 from flows.settings import load_settings, quiet_environment, workspace
 from gan.errors import GanmillError
 from gan.paths import Layout
@@ -85,7 +86,7 @@ def _of_recipe(recipe: Recipe) -> list[Any]:
 
     follows = DeploymentEventTrigger(
         name=f"{name}: generation follows the champion",
-        match={"prefect.resource.id": f"ganmill.recipe.{name}"},
+        match={"prefect.resource.id": f"ganmill.recipe.{name}", BATCH: "wanted"},
         expect=set(CHANGES),
     )
     return [

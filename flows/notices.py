@@ -30,6 +30,7 @@ Event = Literal[
 ]  # fmt: skip
 _PREFECT_SECONDS = 3.0
 _WEBHOOK_SECONDS = 5.0
+BATCH = "ganmill.batch"  # a label of each event: `wanted` starts one where the champion changed
 
 
 def announce(
@@ -39,6 +40,8 @@ def announce(
     recipe: str,
     says: str,
     payload: Mapping[str, str | int],
+    *,
+    wants_batch: bool = True,
 ) -> None:
     """Tell all three; it returns when each has it or has failed, after about ten seconds at most.
 
@@ -49,6 +52,8 @@ def announce(
         recipe: To which product line; the event's resource is `ganmill.recipe.<recipe>`.
         says: One sentence for people.
         payload: Facts for programs, say {"version": 2}.
+        wants_batch: Whether a new champion is to be minted from by whoever listens; False: the
+            caller does it itself, and nothing need be started for it.
 
     Raises:
         UsageError: There is no such event, or the recipe's name is none.
@@ -66,7 +71,7 @@ def announce(
     }
     problems = {
         str(layout.notices): _write(layout, notice),
-        "Prefect": _emit(settings, notice),
+        "Prefect": _emit(settings, notice, "wanted" if wants_batch else "made"),
         "the webhook": _post(settings.notice_webhook, notice),
     }
     for sink, problem in problems.items():
@@ -87,7 +92,7 @@ def _write(layout: Layout, notice: Mapping[str, Any]) -> str:
     return ""
 
 
-def _emit(settings: Settings, notice: Mapping[str, Any]) -> str:
+def _emit(settings: Settings, notice: Mapping[str, Any], batch: str) -> str:
     """Send the event and wait for the answer; return what went wrong, or "".
 
     Not by `prefect.events.emit_event`: it hands the event to a thread, which a command that ends
@@ -118,6 +123,7 @@ def _emit(settings: Settings, notice: Mapping[str, Any]) -> str:
             "resource": {
                 "prefect.resource.id": f"ganmill.recipe.{name}",
                 "prefect.resource.name": name,
+                BATCH: batch,
             },
             "related": [RelatedResource.model_validate(run)] if flow_run.id else [],
             "payload": {**notice["payload"], "says": notice["says"]},

@@ -207,7 +207,14 @@ def _promote(mill: Mill) -> tuple[str, str, None]:
     reason = f"passed the gate: {judged.verdict.deciding}"
     alias = champion.number if champion else None
     done = deciding.promote(
-        layout, settings, candidate, alias, judged, actor="ganmill", reason=reason
+        layout,
+        settings,
+        candidate,
+        alias,
+        judged,
+        actor="ganmill",
+        reason=reason,
+        wants_batch=False,  # the next step mints it
     )
     before = f"v{done.previous}" if done.previous else "none"
     return "promoted", f"v{done.version} is champion, before it {before}", None

@@ -126,6 +126,8 @@ def test_a_change_of_the_champion_starts_a_batch(
     before = len(runs())
     notices.announce(layout, mill_settings, "model.promoted", "other", "not this recipe", {})
     notices.announce(layout, mill_settings, "model.trained", "tiny", "not this event", {})
+    minted = "whoever promoted mints"
+    notices.announce(layout, mill_settings, "model.promoted", "tiny", minted, {}, wants_batch=False)
     notices.announce(layout, mill_settings, "model.promoted", "tiny", "v1 is champion", {"v": 1})
     ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
     _until(lambda: len(runs(*ended)) > before, "no run ended")
@@ -162,6 +164,7 @@ class _Relay(threading.Thread):
             sink.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.faults
 def test_the_scheduler_waits_for_prefect(
     deployed: dict[str, dict[str, Any]],
     mill_settings: Settings,
@@ -191,6 +194,7 @@ def test_the_scheduler_waits_for_prefect(
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.faults
 def test_schedules_follow_params_yaml(
     deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
 ) -> None:

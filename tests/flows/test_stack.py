@@ -37,7 +37,10 @@ def _get(url: str) -> str:
 
 def _is_gone(pid: int | None) -> bool:
     # A zombie is gone too: in a container nobody may collect it.
-    return pid not in {p.pid for p in psutil.process_iter() if p.status() != "zombie"}
+    try:
+        return pid is None or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _only_mlflow(settings: Settings) -> Settings:

@@ -198,9 +198,13 @@ def test_a_failing_listener_harms_nothing(
 
 
 def test_mlflow_away_costs_seconds_and_loses_nothing(
-    settings_on: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings_on: Callable[..., Settings],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the server gone a call fails soon with one line; the tail waits and sends all later."""
+    monkeypatch.setenv("GANMILL_MLFLOW_SECONDS", "5")
     layout = Layout(tmp_path / "work")
     layout.root.mkdir()
     settings = settings_on().model_copy(update={"prefect_api_url": "http://127.0.0.1:9/api"})

@@ -110,6 +110,7 @@ def test_a_child_that_misbehaves_is_a_finding(
     """Whatever a canary does instead of answering is a line, in time; none is left running."""
     program, problem = MISBEHAVIOURS[kind]
     (layout.root / "gan").mkdir()  # stands in for the engine: Python looks in this folder first
+    (layout.root / "gan" / "__init__.py").touch()
     (layout.root / "gan" / "__main__.py").write_text(program)
     monkeypatch.setattr(canary, "_START_SECONDS", 2.0)
     monkeypatch.setattr(canary, "_END_SECONDS", 1.0)
@@ -138,6 +139,7 @@ def test_the_best_of_all_rounds_counts_and_one_that_gets_stuck_is_a_finding(
     monkeypatch.setattr(canary, "_ROUND_SECONDS", 2.0)
     monkeypatch.setattr(canary, "_END_SECONDS", 1.0)
     (layout.root / "gan").mkdir()
+    (layout.root / "gan" / "__init__.py").touch()
     (layout.root / "gan" / "__main__.py").write_text(ANSWERS)
     ours, theirs = measure(layout, recipe, tmp_path, tmp_path / "stuck", tmp_path / "out")
 
@@ -153,6 +155,7 @@ def test_a_canary_knows_no_secret(
     monkeypatch.setenv("GANMILL_NOTICE_WEBHOOK", "https://user:password@example.invalid")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     (layout.root / "gan").mkdir()
+    (layout.root / "gan" / "__init__.py").touch()
     (layout.root / "gan" / "__main__.py").write_text(
         "import json, os; open('seen.json', 'w').write(json.dumps(dict(os.environ)))"
     )

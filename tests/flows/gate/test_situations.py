@@ -307,7 +307,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return outcome, mill
 
 
-@situation("the first model clears the floor", "pass")
+@situation("the first model clears the floor", "pass", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill()
     return mill.promote(PRESENT), mill
@@ -390,7 +390,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote("other classes"), mill
 
 
-@situation("the champion's files are gone", "unknown")
+@situation("the champion's files are gone", "unknown", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.apart().with_champion()
     _lose_files(mill, mill.version(PRESENT))
@@ -469,7 +469,7 @@ def _(world: World) -> tuple[Outcome, Mill]:
     return mill.promote(WORSE), mill
 
 
-@situation("a report of copies, where copies are asked about", "fail")
+@situation("a report of copies, where copies are asked about", "fail", is_long=True)
 def _(world: World) -> tuple[Outcome, Mill]:
     mill = world.mill(undecided=True).with_champion()
     report = _report(mill, BETTER)

@@ -166,6 +166,7 @@ def test_two_processes_agree_with_one(calm: Layout, tmp_path: Path) -> None:
         np.testing.assert_allclose(figures[1], figures[0], rtol=0.02, atol=2e-3, err_msg=name)
 
 
+@pytest.mark.faults
 def test_a_killed_process_costs_no_bit(calm: Layout, tmp_path: Path, begin: Begin) -> None:
     """SIGKILL of one process: all go on from the last checkpoint, to the undisturbed bundle."""
     rough = _spoilt(tmp_path, gpus=2)
@@ -180,6 +181,7 @@ def test_a_killed_process_costs_no_bit(calm: Layout, tmp_path: Path, begin: Begi
     assert open_bundle(rough.bundle("tiny")).digest == open_bundle(calm.bundle("tiny")).digest
 
 
+@pytest.mark.faults
 def test_the_command_stops_and_none_outlives_it(tmp_path: Path, begin: Begin) -> None:
     """SIGTERM: every process saves and leaves within seconds, exit code 75, one line about it.
 
@@ -211,6 +213,7 @@ def test_the_command_stops_and_none_outlives_it(tmp_path: Path, begin: Begin) ->
     assert _checkpoints(layout)[-1] > saved
 
 
+@pytest.mark.faults
 def test_an_error_to_mend_is_not_tried_again(tmp_path: Path, begin: Begin) -> None:
     """What a worker cannot do is said once, with its class and exit code, and not retried."""
     layout = make_workspace(tmp_path, kimg=KIMG, gpus=2)

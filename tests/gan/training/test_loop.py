@@ -57,6 +57,7 @@ def _checkpoints(layout: Layout) -> list[Path]:
     return sorted(_run(layout).glob("checkpoint-*.ckpt"))
 
 
+@pytest.mark.faults
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     workspace: Workspace, launch: Launch
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_collapse_goes_back_and_changes_something(workspace: Workspace) -> Non
     assert bundle.card.kimg == 3.2
 
 
+@pytest.mark.faults
 def test_a_collapse_that_stays_ends_as_degraded(workspace: Workspace) -> None:
     """After the last roll-back the best healthy weights are packed, and the card says so."""
     layout = workspace(kimg=3.2, max_rollbacks=1, **GENTLE)
@@ -128,6 +129,7 @@ def test_a_collapse_that_stays_ends_as_degraded(workspace: Workspace) -> None:
     assert bundle.card.kimg < 3.2
 
 
+@pytest.mark.faults
 def test_a_roll_back_is_the_same_after_a_kill(workspace: Workspace) -> None:
     """Resumed from before the alarm, the training rolls back the same way to the same bytes."""
     whole, cut = workspace("whole", kimg=0.4), workspace("cut", kimg=0.4)
