@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flows._prefect import brief_client
 from flows.settings import Settings
+from gan.errors import ServiceError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -61,30 +63,11 @@ def close_waiting(settings: Settings, evidence_digest: str, says: str) -> None:
 @contextmanager
 def _prefect(settings: Settings, otherwise: str) -> Iterator["SyncPrefectClient"]:
     """Yield a client that gives up in seconds; what fails is one line of the log."""
-    from httpx import HTTPError
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.exceptions import PrefectException
-    from prefect.settings import (
-        PREFECT_API_AUTH_STRING,
-        PREFECT_API_KEY,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
-
     try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _AGAIN}),
-            SyncPrefectClient(
-                f"{settings.prefect_url}/api",
-                auth_string=PREFECT_API_AUTH_STRING.value(),
-                api_key=PREFECT_API_KEY.value(),
-                httpx_settings={"timeout": _SECONDS},
-            ) as client,
-        ):
+        with brief_client(settings, seconds=_SECONDS, tries_again=_AGAIN) as client:
             yield client
-    except (HTTPError, PrefectException, OSError, RuntimeError) as error:
-        reason = str(error).partition(" for url")[0].partition("\n")[0] or type(error).__name__
-        _log.warning("%s (%s: %s)", otherwise, settings.prefect_url, reason)
+    except ServiceError as error:
+        _log.warning("%s (%s)", otherwise, error)
 
 
 def _runs(client: "SyncPrefectClient", recipe: str | None = None) -> list[Any]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from prefect import flow
 
-from flows import ledger, registry, release, watch
+from flows import delivery, ledger, registry, release, watch
 from flows.artifacts import show_batch
-from flows.notices import announce
 from flows.registry import Version
 from flows.settings import load_settings, workspace
 from flows.story import Mill, lineage, log_to_run, say, shown
@@ -136,21 +135,11 @@ def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None
     log_to_run(f"{name}: {seen.says}")
     if seen.row.violated:
         say(f"  {seen.says}")
-    batch = f"{minted.accepted} of {minted.count} assets of {name} v{champion.number}"
-    payload: dict[str, str | int] = {
-        "batch": minted.batch_id,
-        "folder": str(minted.folder),
-        "version": champion.number,
-        "accepted": minted.accepted,
-        "count": minted.count,
-    }
     if seen.then != "delivered":
-        says = f"{batch} are held: {seen.says}"
-        announce(mill.layout, mill.settings, "batch.held", name, says, payload)
+        delivery.tell(mill, champion, minted, seen)
         raise GateError(f"{name}: batch {minted.batch_id} is held: {seen.says}")
     if seen.is_new:
-        says = f"{batch}: {minted.folder}"
-        announce(mill.layout, mill.settings, "batch.delivered", name, says, payload)
+        delivery.tell(mill, champion, minted, seen)
 
 
 def _slot_of_the_day() -> str:

@@ -10,10 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import ledger, registry, release, watch
+from flows import delivery, ledger, registry, release, watch
 from flows.artifacts import show_batch
 from flows.held import holder
-from flows.notices import announce
 from flows.registry import Version
 from flows.story import Mill, shown
 from gan.errors import BusyError, GanmillError, ServiceError
@@ -107,15 +106,4 @@ def _deliver(mill: Mill, version: Version, files: Path, minted: "Minted") -> str
     champion = release.serving(layout, settings, name)
     is_champions = champion is not None and champion.number == version.number
     seen = watch.observe(mill, version, files, minted) if is_champions else None
-    is_held = seen is not None and seen.then != "delivered"
-    payload: dict[str, str | int] = {
-        "batch": minted.batch_id,
-        "folder": str(minted.folder),
-        "version": version.number,
-        "accepted": minted.accepted,
-        "count": minted.count,
-    }
-    says = f"{minted.accepted} of {minted.count} assets of {name} v{version.number} "
-    says += f"are held: {seen.says}" if seen and is_held else f"are there: {minted.folder}"
-    announce(layout, settings, "batch.held" if is_held else "batch.delivered", name, says, payload)
-    return says
+    return delivery.tell(mill, version, minted, seen)

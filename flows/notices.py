@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from flows._prefect import brief_client
 from flows.settings import Settings
 from flows.story import log_to_run, say
 from gan.changes import explained, make_folder
 from gan.durable import append_line
-from gan.errors import GanmillError, UsageError
+from gan.errors import GanmillError, ServiceError, UsageError
 from gan.paths import Layout
 from gan.recipe import NAME_PATTERN
 
@@ -98,18 +99,9 @@ def _emit(settings: Settings, notice: Mapping[str, Any], batch: str) -> str:
     Not by `prefect.events.emit_event`: it hands the event to a thread, which a command that ends
     may cut off, and which goes on trying for long where there is no server.
     """
-    from httpx import HTTPError as TransportError
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.schemas.events import Event as PrefectEvent
     from prefect.events.schemas.events import RelatedResource
-    from prefect.exceptions import PrefectException
     from prefect.runtime import flow_run
-    from prefect.settings import (
-        PREFECT_API_AUTH_STRING,
-        PREFECT_API_KEY,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
 
     run = {
         "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
@@ -130,19 +122,11 @@ def _emit(settings: Settings, notice: Mapping[str, Any], batch: str) -> str:
         }
     )
     try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            SyncPrefectClient(
-                f"{settings.prefect_url}/api",
-                auth_string=PREFECT_API_AUTH_STRING.value(),
-                api_key=PREFECT_API_KEY.value(),
-                httpx_settings={"timeout": _PREFECT_SECONDS},
-            ) as client,
-        ):
+        with brief_client(settings, seconds=_PREFECT_SECONDS) as client:
             answer = client.request("POST", "/events", json=[event.model_dump(mode="json")])
             answer.raise_for_status()
-    except (TransportError, PrefectException, OSError, RuntimeError) as error:
-        return f"{settings.prefect_url} does not take it ({type(error).__name__})"
+    except ServiceError as error:
+        return str(error)
     return ""
 
 
