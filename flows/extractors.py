@@ -168,11 +168,12 @@ def measure_champion(
 
     Raises:
         ServiceError: MLflow did not answer; the renewal stands.
+        DamagedError: MLflow and the ledger name different champions; the renewal stands.
     """
     from flows import registry, release
     from flows.gate import judging
 
-    champion = registry.by_alias(settings, recipe.name, release.CHAMPION)
+    champion = release.serving(layout, settings, recipe.name)
     if champion is None:
         return None
     folder = registry.fetch(settings, champion, layout.bundle_store)

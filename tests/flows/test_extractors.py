@@ -173,7 +173,17 @@ def _crown(layout: Layout, settings: Settings, recipe: str, seed: int) -> regist
     pack_untrained(folder, CLASSES, seed=seed, recipe=recipe, data_digest=digest)
     run = open_run(layout, settings, recipe, f"{recipe} #{seed}", {}, {})
     version = registry.register(settings, recipe, folder, run, {})
-    registry.set_alias(settings, recipe, release.CHAMPION, version.number)
+    champion = release.serving(layout, settings, recipe)
+    release.promote(
+        layout,
+        settings,
+        recipe,
+        version,
+        evidence_digest="e" * 64,
+        actor="Ada",
+        reason="to begin with",
+        expected_champion=champion.number if champion else None,
+    )
     return version
 
 
