@@ -76,7 +76,7 @@ def up(layout: Layout, settings: Settings) -> Stack:
         missing = [name for name in ours if name not in _running(layout)]
         for name in [each for each in missing if _is_free(layout, settings, each)]:
             _start(layout, settings, name)  # none before every port is known to be free
-        _wait_healthy(layout, settings, ours)
+        _wait_healthy(layout, settings, ours, missing)
     return status(layout, settings)
 
 
@@ -146,14 +146,24 @@ def _start(layout: Layout, settings: Settings, name: str) -> None:
     _record(layout, name, pid, {"url": url})
 
 
-def _wait_healthy(layout: Layout, settings: Settings, names: Iterable[str]) -> None:
-    """Return when every server answers; a dead or silent one is an error with its last words."""
-    deadline, waiting = time.monotonic() + START_SECONDS, list(names)
+def _wait_healthy(
+    layout: Layout, settings: Settings, names: Iterable[str], started: Iterable[str]
+) -> None:
+    """Return when every server answers; a dead or silent one is an error with its last words.
+
+    One that was found alive and is gone now was dying when we looked (a process that is killed
+    takes its time to give its memory back): it is started like one that was not there.
+    """
+    deadline, waiting, fresh = time.monotonic() + START_SECONDS, list(names), set(started)
     while waiting:
         alive = _running(layout)
         for name in list(waiting):
             if _answers(_url(settings, name) + _HEALTH[name]):
                 waiting.remove(name)
+            elif name not in alive and name not in fresh:
+                fresh.add(name)
+                if _is_free(layout, settings, name):
+                    _start(layout, settings, name)
             elif name not in alive:
                 raise _silent(layout, name, "ended while starting")
             elif time.monotonic() > deadline:

@@ -141,6 +141,22 @@ def test_a_stale_record_stops_nobody(layout: Layout, settings_on: Make) -> None:
     stranger.wait()
 
 
+def test_a_server_that_was_dying_is_started_again(layout: Layout, settings_on: Make) -> None:
+    """A killed server takes its time to end; the same command does not take it for a living one."""
+    dying = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"])
+    settings = _only_mlflow(settings_on())
+    created = psutil.Process(dying.pid).create_time()
+    record = {"pid": dying.pid, "created": created, "log": "x", "url": settings.mlflow_url}
+    layout.state.mkdir()
+    (layout.state / "stack.json").write_text(json.dumps({"mlflow": record}))
+    try:
+        found = stack.up(layout, settings).mlflow
+        assert (found.state, found.pid == dying.pid) == ("up", False)
+        assert dying.wait() == 0
+    finally:
+        stack.down(layout)
+
+
 def test_a_stubborn_worker_is_ended(
     layout: Layout, settings_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
