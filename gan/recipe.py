@@ -20,6 +20,7 @@ from gan.sections import (
     NETWORK_DEFAULTS,
     AssetsSpec,
     DataSpec,
+    DriftSpec,
     EvaluateSpec,
     GateSpec,
     ModelSpec,
@@ -40,6 +41,7 @@ class Recipe(Section):
     train: TrainSpec = TrainSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
     gate: GateSpec = GateSpec()
+    drift: DriftSpec = DriftSpec()
     assets: AssetsSpec = AssetsSpec()
     schedule: ScheduleSpec = ScheduleSpec()
 
