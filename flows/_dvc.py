@@ -1,6 +1,6 @@
 """DVC's repository, opened quietly and mended where a kill or a tampered cache hurt it.
 
-Private to `versions.py`: nothing else imports it, and nothing else imports DVC.
+Private to `versions.py` and `stores.py`: nothing else imports it, and nothing else imports DVC.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +22,14 @@ from dvc.stage.cache import StageCache
 from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 
+from flows.page_style import without_login
 from gan.durable import write_atomically
-from gan.errors import GanmillError, RecipeError, UsageError
+from gan.errors import GanmillError, RecipeError, ServiceError, UsageError
 from gan.paths import Layout
 
 __all__ = [
     "RestoringCache",
+    "answering",
     "attempt",
     "causes",
     "drop_damaged",
@@ -35,6 +38,7 @@ __all__ = [
     "lock_repo",
     "opened",
     "read_lock",
+    "remote",
     "target",
 ]
 _POLL_SECONDS = 0.3
@@ -132,6 +136,41 @@ def line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def remote(repo: Repo) -> tuple[str, Any] | None:
+    """Return the default remote as its name in messages and its objects; None without one.
+
+    Raises:
+        ServiceError: It is of a kind that is not installed, or wrongly configured.
+    """
+    name = repo.config["core"].get("remote")
+    if not name:
+        return None
+    url = repo.config["remote"].get(name, {}).get("url", "not configured")
+    label = f"DVC remote {name!r} ({without_login(url)})"
+    with answering(label):
+        return label, repo.cloud.get_remote_odb(name)
+
+
+@contextmanager
+def answering(label: str) -> Iterator[None]:
+    """Turn what a store of objects fails with into one line.
+
+    Raises:
+        ServiceError: The store is away, full, refuses us, or cannot be read.
+    """
+    failures: tuple[type[Exception], ...] = (DvcException, ImportError, OSError)
+    if find_spec("botocore"):  # S3 alone has errors that are none of the machine's
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  # none
+
+        failures += (BotoCoreError,)
+    try:
+        yield
+    except failures as error:
+        raise ServiceError(
+            f"{label}: {line(causes(error)[-1])}. Mend it, then run this again."
+        ) from error
+
+
 def keep_lock(layout: Layout) -> None:
     """Keep a copy of `dvc.lock`: DVC writes it in place, so a kill can cut it short."""
     lock = layout.root / "dvc.lock"
@@ -162,9 +201,8 @@ def drop_damaged(repo: Repo, address: str) -> int:
     (stage,) = repo.stage.collect(target(repo, address))
     damaged = 0
     for out in stage.outs:
-        tree = out.get_obj()
-        names = {out.hash_info.value, *(info.value for _, _, info in tree or ())}
-        for name in names:
+        tree = out.get_obj() if out.is_dir_checksum else ()  # of a file it is not the list
+        for name in {out.hash_info.value, *(info.value for _, _, info in tree or ())}:
             path = Path(out.cache.oid_to_path(name))
             if path.exists() and _md5(path) != name.removesuffix(".dir"):
                 path.unlink()

@@ -1,14 +1,21 @@
 """`ganmill`: the product's commands. Nothing heavy is imported before a command needs it."""
 
+import contextlib
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows import extractors, measuring, releasing
-from flows.session import place, require_recipe, servers, stages, start_stack
-from gan.errors import GanmillError, PreemptedError, UsageError
+from flows import data_commands, drift_commands, extractors, measuring, releasing
+from flows.session import (
+    look_at_source,
+    place,
+    require_recipe,
+    servers,
+    stages,
+    start_stack,
+)
+from gan.errors import ContractError, GanmillError, PreemptedError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +27,9 @@ app = typer.Typer(
 )
 app.add_typer(measuring.commands)
 app.add_typer(releasing.commands)
+app.add_typer(drift_commands.commands)
 app.add_typer(extractors.commands, name="extractor")
+app.add_typer(data_commands.commands, name="data")
 RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -67,19 +76,34 @@ def down() -> None:
 def init(
     name: Annotated[str, typer.Argument(help="Of the new recipe: a-z 0-9 . _ -")],
     images: Annotated[
-        Path,
-        typer.Option(help="A folder, zip or tar: class sub-folders, flat, or with a labels.csv."),
-    ],
-    label: Annotated[
         str | None,
-        typer.Option(help="folder, none, or a column of labels.csv; found by itself if not given."),
+        typer.Option(
+            help="A folder, zip, tar, WebDataset or parquet, or the address (s3, http) of one."
+        ),
+    ] = None,
+    known: Annotated[
+        str | None,
+        typer.Option("--from", help="A set that torchvision knows: cifar10, fashion ..."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="folder, none, or a column; several columns make a class of each combination. "
+            "Found by itself if not given."
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="The column of images that belong together: none is held out alone."),
     ] = None,
     resolution: Annotated[
         int | None,
         typer.Option(help="16, 28, 32, 64, 128 or 256 px; read from the images if not given."),
     ] = None,
     kimg: Annotated[float, typer.Option(help="Training budget in thousands of images.")] = 40.0,
-    licence: Annotated[str, typer.Option(help="Under which licence the images are.")] = "unknown",
+    licence: Annotated[
+        str | None, typer.Option(help="Under which licence the images are; unknown if not given.")
+    ] = None,
     background: Annotated[
         str | None,
         typer.Option(help="Lay transparent images on this colour; else they keep their alpha."),
@@ -88,23 +112,40 @@ def init(
         bool, typer.Option("--pixel-art", help="Hard pixels: never smooth them.")
     ] = False,
 ) -> None:
-    """Add a recipe for a folder or archive of your own images."""
+    """Add a recipe for your own images, or for a well-known set."""
     from flows import show
-    from flows.newcomer import propose
+    from flows.newcomer import propose, propose_from
 
-    layout, _ = place()
-    recipe, seen = propose(
-        layout,
-        name,
-        images.expanduser(),
-        label=label,
-        resolution=resolution,
-        kimg=kimg,
-        licence=licence,
-        background=background,
-        pixel_art=pixel_art,
-    )
-    show.proposal(recipe, seen)
+    layout, settings = place()
+    if known is not None:
+        if label or group or background or pixel_art:
+            raise UsageError("--from knows its labels and pixels; leave the other options out.")
+        found = propose_from(
+            layout,
+            name,
+            known,
+            images=images,
+            resolution=resolution,
+            kimg=kimg,
+            licence=licence,
+            download=settings.download,
+        )
+    elif images is not None:
+        found = propose(
+            layout,
+            name,
+            images,
+            label=label or (),
+            group=group,
+            resolution=resolution,
+            kimg=kimg,
+            licence=licence or "unknown",
+            background=background,
+            pixel_art=pixel_art,
+        )
+    else:
+        raise UsageError("init: give --images PATH or --from NAME, say --from cifar10.")
+    show.proposal(*found)
 
 
 @app.command(epilog="Example: ganmill recipes --json")
@@ -131,11 +172,24 @@ def summary(recipe: RecipeName, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: ganmill validate stickers")
-def validate(recipe: RecipeName, as_json: AsJson = False) -> None:
+def validate(
+    recipe: RecipeName,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Propose a contract that these images meet, and why."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring the images in and hold the data contract over them."""
     from flows import show
 
-    layout, _ = place()
+    layout, settings = place()
+    look_at_source(layout, settings, recipe)
+    if suggest:
+        with contextlib.suppress(ContractError):  # the contract of now may well be the wrong one
+            stages(layout, recipe, ("ingest", "validate"))
+        show.suggestion(layout, recipe, as_json=as_json)
+        return
     try:
         stages(layout, recipe, ("ingest", "validate"))
     finally:

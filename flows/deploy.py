@@ -2,8 +2,9 @@
 
     python -m flows.deploy        started by `ganmill up`, ended by `ganmill down`
 
-    retrain/<recipe>     by its cron line
+    retrain/<recipe>     by its cron line, and when its images drifted and the recipe says so
     generate/<recipe>    by its cron line, and whenever the recipe's champion changed
+    drift/<recipe>       by its cron line
     approve/<recipe>     asked for by a retraining that needs a person's word
     reconcile/ganmill    every ten minutes
 
@@ -23,7 +24,7 @@ import psutil
 from httpx import HTTPError
 from prefect.exceptions import PrefectException, TerminationSignal
 
-from flows.notices import BATCH
+from flows.notices import BATCH, RETRAIN
 from flows.settings import load_settings, quiet_environment, workspace
 from gan.errors import GanmillError
 from gan.paths import Layout
@@ -40,7 +41,7 @@ _TRIES = "8"
 
 
 def deployments(layout: Layout) -> list[Any]:
-    """Return the Prefect deployments: three of every recipe, and the reconciling.
+    """Return the Prefect deployments: four of every recipe, and the reconciling.
 
     Raises:
         RecipeError: `params.yaml` holds something impossible.
@@ -76,6 +77,7 @@ def _of_recipe(recipe: Recipe) -> list[Any]:
     from prefect.schedules import Cron
 
     from flows.approve import approve
+    from flows.drift_flow import drift
     from flows.generate import generate
     from flows.retrain import retrain
 
@@ -89,6 +91,11 @@ def _of_recipe(recipe: Recipe) -> list[Any]:
         match={"prefect.resource.id": f"ganmill.recipe.{name}", BATCH: "wanted"},
         expect=set(CHANGES),
     )
+    drifted = DeploymentEventTrigger(
+        name=f"{name}: a retraining follows a drift",
+        match={"prefect.resource.id": f"ganmill.recipe.{name}", RETRAIN: "wanted"},
+        expect={"data.drifted"},
+    )
     return [
         _deployment(
             retrain,
@@ -97,6 +104,14 @@ def _of_recipe(recipe: Recipe) -> list[Any]:
             # Nobody watches a schedule: what it finds half done under other data it sets aside.
             {**given, "fresh": True},
             cron(recipe.schedule.retrain),
+            triggers=[drifted],
+        ),
+        _deployment(
+            drift,
+            name,
+            f"Tell whether the images of {name} are still like those of its champion.",
+            given,
+            cron(recipe.schedule.drift),
         ),
         _deployment(
             generate,

@@ -26,12 +26,14 @@ from gan.paths import Layout
 from gan.recipe import NAME_PATTERN
 
 Event = Literal[
-    "data.accepted", "model.trained", "model.waiting", "model.promoted", "model.rejected",
-    "model.rolled_back", "batch.delivered", "batch.held",
+    "data.accepted", "data.drifted", "model.trained", "model.waiting", "model.promoted",
+    "model.rejected", "model.rolled_back", "batch.delivered", "batch.held",
 ]  # fmt: skip
 _PREFECT_SECONDS = 3.0
 _WEBHOOK_SECONDS = 5.0
-BATCH = "ganmill.batch"  # a label of each event: `wanted` starts one where the champion changed
+# Labels of each event: `wanted` starts a batch where the champion changed, a retraining where the
+# images did.
+BATCH, RETRAIN = "ganmill.batch", "ganmill.retrain"
 
 
 def announce(
@@ -43,6 +45,7 @@ def announce(
     payload: Mapping[str, str | int],
     *,
     wants_batch: bool = True,
+    wants_retrain: bool = False,
 ) -> None:
     """Tell all three; it returns when each has it or has failed, after about ten seconds at most.
 
@@ -55,6 +58,7 @@ def announce(
         payload: Facts for programs, say {"version": 2}.
         wants_batch: Whether a new champion is to be minted from by whoever listens; False: the
             caller does it itself, and nothing need be started for it.
+        wants_retrain: Whether `data.drifted` is to start a retraining.
 
     Raises:
         UsageError: There is no such event, or the recipe's name is none.
@@ -70,9 +74,13 @@ def announce(
         "says": says,
         "payload": dict(payload),
     }
+    labels = {
+        BATCH: "wanted" if wants_batch else "made",
+        RETRAIN: "wanted" if wants_retrain else "none",
+    }
     problems = {
         str(layout.notices): _write(layout, notice),
-        "Prefect": _emit(settings, notice, "wanted" if wants_batch else "made"),
+        "Prefect": _emit(settings, notice, labels),
         "the webhook": _post(settings.notice_webhook, notice),
     }
     for sink, problem in problems.items():
@@ -93,7 +101,7 @@ def _write(layout: Layout, notice: Mapping[str, Any]) -> str:
     return ""
 
 
-def _emit(settings: Settings, notice: Mapping[str, Any], batch: str) -> str:
+def _emit(settings: Settings, notice: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     """Send the event and wait for the answer; return what went wrong, or "".
 
     Not by `prefect.events.emit_event`: it hands the event to a thread, which a command that ends
@@ -115,7 +123,7 @@ def _emit(settings: Settings, notice: Mapping[str, Any], batch: str) -> str:
             "resource": {
                 "prefect.resource.id": f"ganmill.recipe.{name}",
                 "prefect.resource.name": name,
-                BATCH: batch,
+                **labels,
             },
             "related": [RelatedResource.model_validate(run)] if flow_run.id else [],
             "payload": {**notice["payload"], "says": notice["says"]},

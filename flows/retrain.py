@@ -1,6 +1,6 @@
 """The `retrain` flow: walk the stage graph of `dvc.yaml`, register, gate, promote, mint.
 
-    ingest validate prepare extractor | adopt | train evaluate push |
+    refresh | ingest validate prepare | record | extractor drift | adopt | train evaluate push |
     register gate promote | generate
 
 Each of the first kind is a DVC stage, so an unchanged one costs nothing and `dvc repro` by hand
@@ -8,37 +8,31 @@ shares its work. `adopt` registers the bundle shipped with the code when there i
 Where the recipe wants a person to let a version out, `promote` asks, and nothing waits.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 
 from flows import deciding, ledger, notices, registry, release, versions
 from flows.adopt import adopt, refusal
-from flows.artifacts import show_gate, show_metrics, show_steps, show_verdict
+from flows.artifacts import show_gate, show_metrics, show_steps
 from flows.deciding import CHALLENGER
+from flows.drift import checking
 from flows.gate import judging
 from flows.generate import mint_batch
 from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
+from flows.steps import bring_in, run
 from flows.story import Mill, Step, Story, lineage, say, shown
 from flows.training import follow_training, register_bundle
 from gan.durable import read_json, run_lock
-from gan.errors import GanmillError
 from gan.recipe import load_recipe
 from gan.training.identity import set_aside
-
-# What a step returns: one word for its state, a note, and a result for the flow.
-Done = tuple[str, str, Any]
-DATA_STAGES = ("ingest", "validate", "prepare", "extractor")
 
 
 @dataclass(frozen=True)
@@ -92,17 +86,18 @@ def retrain(
     read_pin(layout, recipe)
     with run_lock(layout.lock(f"retrain-{recipe}"), f"retrain {recipe}"), _steps_shown(story):
         close_orphans("retrain", recipe)
-        for stage in DATA_STAGES:
-            _run(story, stage, partial(_stage, mill, stage))
-        if _run(story, "adopt", lambda: adopt(mill)):
+        bring_in(mill, story)
+        run(story, "extractor", lambda: _stage(mill, "extractor"))
+        run(story, "drift", lambda: checking.step(mill))
+        if run(story, "adopt", lambda: adopt(mill)):
             return _outcome(mill, story, None)
-        _run(story, "train", lambda: _train(mill, force=force, fresh=fresh))
-        _run(story, "evaluate", lambda: _stage(mill, "evaluate"))
-        _run(story, "push", lambda: _push(mill))
-        _run(story, "register", lambda: _register(mill))
-        _run(story, "gate", lambda: _gate(mill))
-        _run(story, "promote", lambda: _promote(mill))
-        batch = _run(story, "generate", lambda: _generate(mill))
+        run(story, "train", lambda: _train(mill, force=force, fresh=fresh))
+        run(story, "evaluate", lambda: _stage(mill, "evaluate"))
+        run(story, "push", lambda: _push(mill))
+        run(story, "register", lambda: _register(mill))
+        run(story, "gate", lambda: _gate(mill))
+        run(story, "promote", lambda: _promote(mill))
+        batch = run(story, "generate", lambda: _generate(mill))
         return _outcome(mill, story, batch)
 
 
@@ -115,31 +110,9 @@ def _steps_shown(story: Story) -> Iterator[None]:
         show_steps(story)
 
 
-def _run(story: Story, name: str, work: Callable[[], Done]) -> Any:
-    """Run one step as a Prefect task, tell how it went, and return its result."""
-    started = time.monotonic()
-
-    @task(name=name, task_run_name=name, cache_policy=NO_CACHE)
-    def step() -> Done:
-        return work()
-
-    try:
-        state, note, result = step()
-    except GanmillError:
-        story.tell(Step(name, "failed", time.monotonic() - started))
-        raise
-    story.tell(Step(name, state, time.monotonic() - started, note))
-    return result
-
-
 def _stage(mill: Mill, stage: str) -> tuple[str, str, None]:
     """Reproduce one DVC stage, and show what people look at first."""
     done = versions.reproduce(mill.layout, stage, mill.recipe.name)
-    if stage == "validate":
-        show_verdict(mill)
-    if stage == "prepare" and done.state != "unchanged":
-        version = versions.data_version(mill.layout, mill.recipe.name)
-        _announce(mill, "data.accepted", "the images meet the contract", {"data_version": version})
     if stage == "evaluate":
         show_metrics(mill)
     return done.state, "; ".join(done.because), None

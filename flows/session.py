@@ -62,6 +62,16 @@ def servers(layout: "Layout", settings: "Settings") -> Iterator[Callable[..., An
     yield run
 
 
+def look_at_source(layout: "Layout", settings: "Settings", recipe: str) -> None:
+    """Pin what lies at the recipe's address or in its torchvision set, and tell if it changed."""
+    from flows.listing import refresh
+    from gan.recipe import load_recipe
+
+    found = refresh(layout, load_recipe(layout.params, recipe), download=settings.download)
+    if found and found.changed:
+        print(f"  {found.note}", file=sys.stderr)
+
+
 def stages(layout: "Layout", recipe: str, names: tuple[str, ...]) -> None:
     """Reproduce DVC stages without a flow, telling each."""
     from flows.story import Step, Story

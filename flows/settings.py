@@ -10,6 +10,8 @@ GANMILL_NOTICE_WEBHOOK    http or https address that every notice is posted to; 
 GANMILL_MLFLOW_SECONDS    the longest that one call may wait for MLflow   (10)
 
 GANMILL_INCEPTION_WEIGHTS    path or address of the FID network's file, for `ganmill extractor add`
+GANMILL_DOWNLOAD             1: torchvision may fetch its data sets from their makers   (0)
+GANMILL_DASK_SCHEDULER       address of a Dask scheduler whose machines look at the images   (none)
 
 `infra/env.example` has them all, to copy from.
 """
@@ -67,6 +69,8 @@ class Settings(BaseSettings):
     notice_webhook: SecretStr | None = None  # such an address is a password itself
     mlflow_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     inception_weights: SecretStr | None = None  # an address may hold a password
+    download: bool = False
+    dask_scheduler: str | None = None
 
     @field_validator("notice_webhook")
     @classmethod

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,18 @@ def verdict(layout: Layout, recipe: str, *, as_json: bool) -> None:
         f"The data contract {state}: {found['accepted']:,} of {found['images']:,} images accepted."
     )
     print(f"Report: {layout.data_report(recipe) / 'index.html'}")
+
+
+def suggestion(layout: Layout, recipe: str, *, as_json: bool) -> None:
+    """Print a data contract that the images at hand meet, to copy into params.yaml."""
+    from flows.suggest import as_yaml, suggest
+
+    proposed = suggest(layout, recipe)
+    if as_json:
+        print(json.dumps([asdict(line) for line in proposed], indent=2))
+        return
+    print(as_yaml(recipe, proposed), end="")
+    print(f"# Copy what you want of it into params.yaml, then: ganmill validate {recipe}")
 
 
 def metrics(layout: Layout, recipe: str, *, as_json: bool) -> None:

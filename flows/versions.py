@@ -21,7 +21,7 @@ from typing import Any, Literal
 from flows.settings import QUIET
 from gan import errors
 from gan.durable import read_failure, run_lock
-from gan.errors import BusyError, GanmillError, ServiceError, UsageError
+from gan.errors import BusyError, GanmillError, UsageError
 from gan.paths import Layout
 
 STAGES = ("ingest", "validate", "prepare", "extractor", "train", "evaluate")
@@ -126,29 +126,21 @@ def data_version(layout: Layout, recipe: str) -> str:
 
 
 def push(layout: Layout, recipe: str) -> int:
-    """Copy a recipe's data and models to the default DVC remote; return how many files went.
+    """Copy a recipe's data and models to the default DVC remote; return how many objects went.
 
     Raises:
-        ServiceError: The remote is missing, full or does not answer; nothing local changed.
+        DamagedError: The cache has something damaged that the remote does not have.
+        ServiceError: The remote is full or does not answer; nothing local changed.
+        UsageError: No remote is configured.
     """
-    from dvc.exceptions import DvcException
+    from flows import stores
 
-    from flows import _dvc
-
-    stages = lock_entry(layout, recipe)
-    if not stages:
+    stages = lock_entry(layout, recipe).values()
+    outs = {str(out["path"]): str(out["md5"]) for stage in stages for out in stage.get("outs", ())}
+    if not outs:
         return 0
-    with _dvc.opened(layout) as repo:
-        targets = [_dvc.target(repo, f"{stage}@{recipe}") for stage in stages]
-        remote = repo.config["core"].get("remote", "")
-        try:
-            return int(repo.push(targets=targets))
-        except (DvcException, OSError) as error:
-            where = repo.config["remote"].get(remote, {}).get("url", "not configured")
-            raise ServiceError(
-                f"DVC remote {remote!r} ({where}): push of {recipe} failed: {_dvc.line(error)}. "
-                f"Nothing local changed; mend the remote and run: dvc push"
-            ) from error
+    with stores.opened(layout) as opened:
+        return opened.push(outs, recipe)
 
 
 def git_revision(root: Path) -> GitRevision:

@@ -30,7 +30,8 @@ def ingest(layout: Layout, recipe: Recipe) -> None:
 
     done = bring_in(recipe.data, layout.root, layout.raw(recipe.name))
     skipped = f", {sum(done.skipped.values())} left out" if done.skipped else ""
-    _say(f"ingest {recipe.name}: {done.images} images in {done.seconds:.1f} s{skipped}")
+    changes = f"; since the last time {done.changes}" if done.changes.any else ""
+    _say(f"ingest {recipe.name}: {done.images} images in {done.seconds:.1f} s{skipped}{changes}")
 
 
 def prepare(layout: Layout, recipe: Recipe) -> None:

@@ -27,6 +27,10 @@ class Items(Protocol):
         """Class index of each item, int64, [N]."""
 
     @property
+    def groups(self) -> NDArray[np.int64]:
+        """Equal numbers belong together, trained on or held out, int64, [N]."""
+
+    @property
     def classes(self) -> list[str]:
         """Class names; at least one."""
 

@@ -10,7 +10,11 @@ data/<recipe>/kind.json              prepare: channels and resolution, all an ex
 models/<recipe>/extractor/           extractor: the metric's feature network
 models/<recipe>/bundle/              train: generator, critic, card
 models/<recipe>/history.json         train: what was measured on the way
+models/<recipe>/source.json          what lies at an address or in a torchvision set, in git
+data/<recipe>/checkouts/<digest>/    an earlier data version: raw, facts, train, kind.json
 reports/<recipe>/data/               validate: the readable report (Data Docs)
+reports/<recipe>/datasets/<digest>/  what is kept of a data version: manifest, sums, card
+reports/<recipe>/drift/              how far new images are from the champion's
 reports/<recipe>/evaluation/         evaluate: metrics.json and pictures
 reports/<recipe>/compare/            pages of two models side by side
 reports/<recipe>/calibration/        what can be told apart at the recipe's number of samples
@@ -64,6 +68,11 @@ class Layout:
         """What a renewal of the extractor replaces, until the champion is measured again."""
         return self.state / "renewals" / f"{recipe}.json"
 
+    @property
+    def torchvision(self) -> Path:
+        """Data sets that torchvision fetched, for any recipe."""
+        return self.state / "torchvision"
+
     def lock(self, name: str) -> Path:
         """The lock file of one kind of work, say `train-stickers`."""
         return self.state / "locks" / f"{name}.lock"
@@ -75,6 +84,10 @@ class Layout:
     def pin(self, recipe: str) -> Path:
         """The small file that says which bundle the next training starts from."""
         return self.root / "models" / recipe / "start.json"
+
+    def source_listing(self, recipe: str) -> Path:
+        """The small file that says which images of an address or a torchvision set are meant."""
+        return self.root / "models" / recipe / "source.json"
 
     def shipped_bundle(self, recipe: str) -> Path:
         """The bundle that comes with the code, if there is one."""
@@ -100,6 +113,10 @@ class Layout:
         """Which images the prepared ones are, whatever their number and classes."""
         return self.root / "data" / recipe / "kind.json"
 
+    def checkout(self, recipe: str, digest: str) -> Path:
+        """An earlier data version, brought back beside the present one."""
+        return self.root / "data" / recipe / "checkouts" / digest[:12]
+
     def extractor(self, recipe: str) -> Path:
         """The feature network of the Frechet distance, pinned."""
         return self.root / "models" / recipe / "extractor"
@@ -115,6 +132,22 @@ class Layout:
     def data_report(self, recipe: str) -> Path:
         """The readable report of the data contract (Data Docs)."""
         return self.root / "reports" / recipe / "data"
+
+    def datasets(self, recipe: str) -> Path:
+        """Records of data versions, a folder each."""
+        return self.root / "reports" / recipe / "datasets"
+
+    def dataset(self, recipe: str, digest: str) -> Path:
+        """The record of one data version, by its data digest."""
+        return self.datasets(recipe) / digest[:12]
+
+    def removals(self, recipe: str) -> Path:
+        """Who had which image removed, when and why, a line each."""
+        return self.datasets(recipe) / "removals.jsonl"
+
+    def drift(self, recipe: str) -> Path:
+        """How far the present images are from those that the champion was trained on."""
+        return self.root / "reports" / recipe / "drift"
 
     def evaluation(self, recipe: str) -> Path:
         """Metrics and pictures of the trained model."""
@@ -143,6 +176,10 @@ class Layout:
     def watch(self, recipe: str) -> Path:
         """How each batch of production fared, a line each."""
         return self.state / "watch" / f"{recipe}.jsonl"
+
+    def drift_checks(self, recipe: str) -> Path:
+        """How each comparison with the champion's images ended, a line each."""
+        return self.state / "drift" / f"{recipe}.jsonl"
 
     @property
     def notices(self) -> Path:

@@ -62,7 +62,7 @@ class Copier(Bundle):
     @classmethod
     def of(cls, model: Bundle, data: Items) -> "Copier":
         """Return a copier of the data's training images; none of those held out."""
-        trained, _ = split(len(data), data.digest)
+        trained, _ = split(len(data), data.digest, data.groups)
         chosen = trained[np.linspace(0, len(trained) - 1, min(_BY_HEART, len(trained))).astype(int)]
         numbers = np.array([model.card.classes.index(name) for name in data.classes])
         classes = numbers[data.labels[chosen]]

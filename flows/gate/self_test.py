@@ -87,7 +87,7 @@ def try_out(layout: Layout, recipe: Recipe, model: "Bundle") -> list[Trial]:
         judge = _Judge(recipe, model, room)
         measuring = _afresh(meter(layout, recipe), room)
         data = measuring.data
-        knows = len(split(len(data), data.digest)[1]) > 0
+        knows = len(split(len(data), data.digest, data.groups)[1]) > 0
         worse, copier = worsened(model, room / "worse"), Copier.of(model, data)
         broken = broken_workspace(layout, recipe.name, room / "broken")
         against = [

@@ -1,13 +1,15 @@
 """Read the images of a zip or a tar in one pass, in order, nothing written to disk.
 
-A tar is read as a stream through a meter that stops it when it expands like a bomb, also inside a
-header; a damaged header is an error here, where `tarfile` would take it for the archive's end.
+An archive with names or links that lead outside, or with devices, is refused whole. A tar is read
+as a stream through a meter that stops it when it expands like a bomb, also inside a header; a
+damaged header is an error here, where `tarfile` would take it for the archive's end.
 """
 
 import bz2
 import gzip
 import io
 import lzma
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, NoReturn, Self
 
 from gan.errors import SourceError
 from gan.image.members import (
@@ -26,9 +28,12 @@ from gan.image.members import (
     check_total,
     is_wanted,
 )
+from gan.image.webdataset import gather, is_sidecar
 
 _HEADER_SLACK_BYTES = 1 << 20  # what a tar may spend on headers between two members
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_ODD_MODE_BITS = 0o7000  # set-user, set-group, sticky: of no use to an image
+_MAX_LINK_BYTES = 4096
 
 
 def is_zip(path: Path) -> bool:
@@ -50,11 +55,43 @@ def _archive_key(path: Path, name: str, links: set[str]) -> str:
         any("/".join(parts[:depth]) in links for depth in range(1, len(parts))) if links else False
     )
     if absolute or ".." in parts or through:
-        raise SourceError(
-            f"{path}: member {name!a} points outside the archive (PATH_TRAVERSAL), so none of it "
-            "is used. Get the archive from a source you trust."
-        )
+        _refuse(path, f"member {name!a} points outside the archive", "PATH_TRAVERSAL")
     return "/".join(parts)
+
+
+def _refuse(path: Path, what: str, reason: str) -> NoReturn:
+    raise SourceError(
+        f"{path}: {what} ({reason}), so none of it is used. Get the archive from a source you "
+        "trust, or unpack it by hand, look at it, and point data.path to the folder."
+    )
+
+
+class _Links:
+    """The links of an archive. They are left out; one to a place outside refuses the archive.
+
+    That is said at the archive's end: a member that goes through a link is the graver matter.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.keys: set[str] = set()
+        self._outside = ""
+
+    def met(self, key: str, target: str, folder: str) -> None:
+        """Take note of a link to `target`, a path from `folder`."""
+        self.keys.add(key)
+        reached = posixpath.normpath(posixpath.join(folder, target.replace("\\", "/")))
+        if reached.startswith("/") or reached.split("/")[0] == ".." or reached[1:2] == ":":
+            self._outside = self._outside or f"{key!a} is a link to {target!a}, outside the archive"
+
+    def check(self) -> None:
+        """Refuse the archive when one of them leads outside.
+
+        Raises:
+            SourceError: One does.
+        """
+        if self._outside:
+            _refuse(self._path, self._outside, "LINK_IN_ARCHIVE")
 
 
 def read_zip(path: Path, survey: Survey) -> Iterator[Member]:
@@ -62,28 +99,47 @@ def read_zip(path: Path, survey: Survey) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         check_total(path, sum(info.file_size for info in infos), path.stat().st_size)
-        links = {
-            _archive_key(path, info.filename, set())
-            for info in infos
-            if stat.S_ISLNK(info.external_attr >> 16)
-        }
+        links = _Links(path)
         for info in infos:
-            key = _archive_key(path, info.filename, links)
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir() or not key:
+            if stat.S_ISLNK(info.external_attr >> 16):
+                key = _archive_key(path, info.filename, set())
+                links.met(key, _zip_link(archive, info), posixpath.dirname(key))
+                survey.skip("LINK_IN_ARCHIVE", key)
+        for info in infos:
+            key = _archive_key(path, info.filename, links.keys)
+            if not key or key in links.keys:
                 continue
-            if kind not in {0, stat.S_IFREG}:
-                survey.skip("LINK_IN_ARCHIVE" if key in links else "SPECIAL_FILE", key)
+            if info.is_dir():
+                survey.met_folder(key)
                 continue
-            if info.flag_bits & 1:
-                raise SourceError(
-                    f"{path}: is encrypted. Unpack it with its password and point data.path to "
-                    "the folder."
-                )
+            _check_zip_member(path, info, key)
             if key == LABELS and info.file_size <= MAX_MEMBER_BYTES:
                 survey.labels_csv = archive.read(info)
             if is_wanted(key, info.file_size, survey):
+                if info.external_attr >> 16 & _ODD_MODE_BITS:
+                    survey.note("UNSAFE_MODE", key)
                 yield Member(key, partial(archive.read, info))
+        links.check()
+
+
+def _check_zip_member(path: Path, info: zipfile.ZipInfo, key: str) -> None:
+    """Refuse a zip for a member that is encrypted or no file.
+
+    Raises:
+        SourceError: It is.
+    """
+    if info.flag_bits & 1:
+        raise SourceError(
+            f"{path}: is encrypted (ENCRYPTED). Unpack it with its password and point data.path "
+            "to the folder."
+        )
+    if stat.S_IFMT(info.external_attr >> 16) not in {0, stat.S_IFREG}:
+        _refuse(path, f"{key!a} is a device or a pipe", "SPECIAL_FILE")
+
+
+def _zip_link(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    with archive.open(info) as file:
+        return file.read(_MAX_LINK_BYTES).decode("utf-8", "replace")
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -133,23 +189,56 @@ class _Meter(io.RawIOBase):
         return chunk
 
 
-def read_tar(path: Path, survey: Survey) -> Iterator[Member]:
-    """Read a tar in the order of its bytes; each member's bytes must be read before the next.
+def read_tar(path: Path, survey: Survey, prefix: str = "") -> Iterator[Member]:
+    """Read a tar in the order of its bytes; what stands beside an image becomes its columns.
+
+    Args:
+        path: Plain, or compressed by gzip, xz or bzip2.
+        survey: Filled with what was left out.
+        prefix: Put before each key.
 
     Raises:
-        SourceError: It is hostile or a bomb; see `sources.read_members` for the other causes.
+        SourceError: It is hostile or a bomb; see `reading.read_members` for the other causes.
     """
-    links: set[str] = set()
+    yield from gather(_tar_files(path, survey, prefix), survey)
+
+
+def _tar_files(path: Path, survey: Survey, prefix: str) -> Iterator[Member]:
+    """Yield images and what may say something of them; to be read before the next is asked for."""
+    links = _Links(path)
     with _decompressed(path) as stream:
         meter = _Meter(stream, path)
         with tarfile.open(fileobj=meter, mode="r|", tarinfo=_StrictTarInfo) as archive:
             for info in archive:
                 meter.allow(info.size)
-                if member := _tar_member(path, archive, info, links, survey):
-                    yield member
+                name = _archive_key(path, info.name, links.keys)
+                if info.issym() or info.islnk():
+                    # A hard link names its target from the archive's top.
+                    folder = posixpath.dirname(name) if info.issym() else ""
+                    links.met(name, info.linkname, folder)
+                    survey.skip("LINK_IN_ARCHIVE", prefix + name)
+                elif name and _is_file(path, info, prefix + name, survey):
+                    yield Member(prefix + name, partial(_content, archive, info))
                 archive.members = []  # type: ignore[attr-defined]  # or tarfile keeps every header
         while meter.read(_HEADER_SLACK_BYTES):
             pass  # the check sum of a compressed stream stands at its very end
+    links.check()
+
+
+def _is_file(path: Path, info: tarfile.TarInfo, key: str, survey: Survey) -> bool:
+    """Return whether a member is an image or says something of one; note what it is otherwise."""
+    if info.isdir():
+        survey.met_folder(key)
+        return False
+    if not info.isreg():
+        _refuse(path, f"{key!a} is a device or a pipe", "SPECIAL_FILE")
+    if key == LABELS or is_sidecar(key, info.size):
+        return info.size <= MAX_MEMBER_BYTES
+    if not is_wanted(key, info.size, survey):
+        return False
+    if info.mode & _ODD_MODE_BITS:
+        survey.note("UNSAFE_MODE", key)
+    return True
 
 
 @contextmanager
@@ -168,26 +257,6 @@ def _decompressed(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
                 yield stream
         else:
             yield file
-
-
-def _tar_member(
-    path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo, links: set[str], survey: Survey
-) -> Member | None:
-    """Return the member when it is an image to bring in; note what it is otherwise."""
-    key = _archive_key(path, info.name, links)
-    if info.isdir() or not key:
-        return None
-    if info.issym() or info.islnk():
-        links.add(key)
-        survey.skip("LINK_IN_ARCHIVE", key)
-    elif not info.isreg():
-        survey.skip("SPECIAL_FILE", key)
-    elif key == LABELS and info.size <= MAX_MEMBER_BYTES:
-        survey.labels_csv = _content(archive, info)
-        survey.clutter += 1
-    elif is_wanted(key, info.size, survey):
-        return Member(key, partial(_content, archive, info))
-    return None
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -1,6 +1,6 @@
 """The `prepare` stage and its product: what training reads.
 
-    images.npy  uint8 [N, C, H, W]     labels.npy  int64 [N]     meta.json     SHA256SUMS
+    images.npy  uint8 [N, C, H, W]     labels.npy  groups.npy  int64 [N]     meta.json  SHA256SUMS
 
 Beside the folder lies `kind.json`, {channels, resolution}: what stays the same while images come
 and go, and all that a pinned extractor has to fit.
@@ -11,7 +11,7 @@ flattened: they are red, green and blue, each times alpha, and alpha, so 0 in al
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -19,18 +19,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image, ImageColor
 
 from gan.durable import SUMS, read_json, replacing, verify_sums, write_json, write_sums
 from gan.errors import ContractError, DamagedError
-from gan.image.decode import Rejected, decode, flatten, premultiply
+from gan.image.examine import PLACE
 from gan.image.facts import FACTS, VERDICT, class_name, read_facts
-from gan.image.shards import Place, Shards, places, read_index
+from gan.image.render import Shape, render
+from gan.image.shards import read_index
+from gan.image.similar import belonging
 from gan.image.workers import chunk_bounds, default_workers, map_chunks
 from gan.sections import DataSpec
 
-IMAGES, LABELS, META, KIND = "images.npy", "labels.npy", "meta.json", "kind.json"
-_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "nearest": Image.Resampling.NEAREST}
+IMAGES, LABELS, GROUPS = "images.npy", "labels.npy", "groups.npy"
+META, KIND = "meta.json", "kind.json"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Dataset:
     Attributes:
         images: uint8 [N, C, H, W], memory-mapped, read-only.
         labels: int64 [N], indices into `classes`.
+        groups: int64 [N]; images of one number belong together: none of them is held out while
+            others are trained on. Most images are alone in theirs.
         classes: At least one name.
         digest: The data digest.
         resolution: Side in px.
@@ -69,6 +72,7 @@ class Dataset:
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
     classes: list[str]
     digest: str
     resolution: int
@@ -77,21 +81,6 @@ class Dataset:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How one image becomes an array; a small copy of `DataSpec` for worker processes.
-
-    `background` is what 1 and 3 channels are flattened and padded with; 4 channels keep their alpha
-    and are padded with transparency.
-    """
-
-    resolution: int
-    channels: int
-    background: str
-    fit: str
-    resize: str
 
 
 def prepare(
@@ -110,7 +99,7 @@ def prepare(
         ContractError: The verdict is missing a success, or no image was accepted.
         DamagedError: Shards, index or facts are not of one piece.
     """
-    accepted = _accepted(raw, facts)
+    accepted, groups = _accepted(raw, facts)
     shape = Shape(spec.resolution, spec.channels, spec.background, spec.fit, spec.resize)
     names = [class_name(label) for label in accepted["label"]]
     classes = sorted(set(names))
@@ -119,15 +108,15 @@ def prepare(
     for stale in (SUMS, META):
         (destination / stale).unlink(missing_ok=True)
 
-    where = places(accepted)
-    chunks = [where[start:stop] for start, stop in chunk_bounds(accepted["bytes"].tolist())]
+    bounds = chunk_bounds(accepted["bytes"].tolist())
+    chunks = [accepted.iloc[start:stop][PLACE] for start, stop in bounds]
     parts = map_chunks(
         partial(render, raw, shape), chunks, workers or default_workers(), "preparing images"
     )
     images_sha256 = _write_images(destination / IMAGES, parts, len(accepted), shape)
     labels = np.asarray([numbers[name] for name in names], dtype=np.int64)
-    with replacing(destination / LABELS) as path, path.open("wb") as file:
-        np.save(file, labels, allow_pickle=False)
+    _save(destination / LABELS, labels)
+    _save(destination / GROUPS, groups)
     labels_sha256 = hashlib.sha256((destination / LABELS).read_bytes()).hexdigest()
     meta = Meta(
         classes=classes,
@@ -162,6 +151,7 @@ def open_dataset(folder: Path) -> Dataset:
     try:
         images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / LABELS, allow_pickle=False)
+        groups = np.load(folder / GROUPS, allow_pickle=False)
         digest = _digest([sums[IMAGES], sums[LABELS], meta.classes])
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DamagedError(f"{folder}: is not readable ({error}). Prepare it again.") from error
@@ -170,7 +160,8 @@ def open_dataset(folder: Path) -> Dataset:
         images.shape == shape
         and images.dtype == np.uint8
         and labels.shape == (meta.count,)
-        and labels.dtype == np.int64
+        and labels.dtype == groups.dtype == np.int64
+        and groups.shape == labels.shape
         and meta.count > 0
         and 0 <= labels.min() <= labels.max() < len(meta.classes)
         and digest == meta.digest
@@ -178,67 +169,16 @@ def open_dataset(folder: Path) -> Dataset:
     if not sound:
         raise DamagedError(
             f"{folder}: images.npy is {images.dtype} {images.shape}, labels.npy {labels.dtype} "
-            f"{labels.shape}; {META} does not describe them. Prepare it again."
+            f"{labels.shape}, groups.npy {groups.dtype} {groups.shape}; {META} does not describe "
+            "them. Prepare it again."
         )
-    return Dataset(images, labels, meta.classes, meta.digest, meta.resolution, meta.channels)
+    return Dataset(
+        images, labels, groups, meta.classes, meta.digest, meta.resolution, meta.channels
+    )
 
 
-def render(raw: Path, shape: Shape, chunk: Sequence[Place]) -> npt.NDArray[np.uint8]:
-    """Return some images as uint8 [n, C, H, W]; runs in a worker process.
-
-    Raises:
-        DamagedError: A shard is not what was ingested, or the facts accepted what is no image.
-    """
-    arrays = []
-    with Shards(raw) as shards:
-        for place in chunk:
-            try:
-                arrays.append(to_array(decode(shards.read(place)).image, shape))
-            except Rejected as rejected:
-                raise DamagedError(
-                    f"{raw}: an accepted image does not decode ({rejected.reason}). "
-                    "Run the validate stage again."
-                ) from rejected
-    return np.stack(arrays)
-
-
-def to_array(image: Image.Image, shape: Shape) -> npt.NDArray[np.uint8]:
-    """Return one decoded image as uint8 [C, H, W]: flattened or premultiplied, squared, resized."""
-    if shape.channels == 4:
-        laid = premultiply(image)
-    else:
-        laid = flatten(image, shape.background)
-        laid = laid.convert("L") if shape.channels == 1 else laid
-    square = _square(laid, shape)
-    size = (shape.resolution, shape.resolution)
-    sized = square if square.size == size else square.resize(size, _FILTERS[shape.resize])
-    array = np.asarray(sized)
-    if shape.channels == 1:
-        return array[None]
-    planes = array.transpose(2, 0, 1)
-    # The filter's ringing may lift a colour over its alpha, which no picture can show.
-    return planes if shape.channels == 3 else np.minimum(planes, planes[3:])
-
-
-def _square(image: Image.Image, shape: Shape) -> Image.Image:
-    """Cut out the middle, or set the image in a square of the background or of transparency."""
-    width, height = image.size
-    if width == height:
-        return image
-    if shape.fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        return image.crop((left, top, left + side, top + side))
-    side = max(width, height)
-    clear = image.mode == "RGBa"
-    colour = (0, 0, 0, 0) if clear else ImageColor.getcolor(shape.background, image.mode)
-    canvas = Image.new(image.mode, (side, side), colour)
-    canvas.paste(image, ((side - width) // 2, (side - height) // 2))
-    return canvas
-
-
-def _accepted(raw: Path, facts: Path) -> pd.DataFrame:
-    """Return the index rows of the accepted images, in key order."""
+def _accepted(raw: Path, facts: Path) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Return the index rows of the accepted images, in key order, and their groups' numbers."""
     verdict = read_json(facts / VERDICT)
     if not isinstance(verdict, dict) or verdict.get("success") is not True:
         raise ContractError(
@@ -252,10 +192,17 @@ def _accepted(raw: Path, facts: Path) -> pd.DataFrame:
         raise DamagedError(
             f"{facts / FACTS}: describes other images than {raw}. Run the validate stage again."
         )
-    accepted = index[(table["reason"] == "").to_numpy()]
+    sound = (table["reason"] == "").to_numpy()
+    accepted = index[sound]
     if accepted.empty:
         raise ContractError(f"{facts / FACTS}: accepts no image. Add sound images, then ingest.")
-    return accepted
+    return accepted, belonging(table[sound])
+
+
+def _save(path: Path, array: npt.NDArray[np.int64]) -> None:
+    """Write one small array as npy."""
+    with replacing(path) as partial_path, partial_path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def _write_images(

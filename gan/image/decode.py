@@ -8,7 +8,8 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +19,9 @@ MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 64 << 20  # of one image; with alpha that is 256 MiB
 MAX_FRAMES = 512
 _MAX_ANIMATION_PIXELS = 256 << 20
+# A scan of a JPEG refines all its pixels and can be 20 bytes long; cameras write ten.
+_MAX_SCANNED_PIXELS = 1 << 30
+_START_OF_SCAN = b"\xff\xda"
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,6 +32,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ICC_MARK, _ICC_HEADER_BYTES = b"acsp", 128
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+# What names a person or a place: EXIF description, artist, copyright, owner, position.
+_PERSONAL_TAGS = frozenset({0x010E, 0x013B, 0x8298, 0x8825, 0xA430})
+_TOOL_TEXTS = frozenset({"software", "date:create", "date:modify", "creation time"})  # of PNG
+_TURNING = frozenset({"exif", "xmp", "XML:com.adobe.xmp"})  # what may hold the orientation
 _MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
 _PLAIN_MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 _CONVERSIONS = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "La": "LA", "RGBa": "RGBA"}
@@ -49,8 +59,7 @@ class Rejected(Exception):  # noqa: N818  # an answer about a file, not a failur
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """One sound image.
 
     Attributes:
@@ -78,10 +87,15 @@ def decode(payload: bytes) -> Decoded:
         mode, file_format = image.mode, "JPEG" if image.format == "MPO" else str(image.format)
         notes: list[str] = []
         try:
-            if file_format != "JPEG" and getattr(image, "is_animated", False):
+            if image.info.get("progressive"):
+                _check_scans(image, payload)
+            elif file_format != "JPEG" and getattr(image, "is_animated", False):
                 _check_frames(image)
                 notes.append("ANIMATED_FIRST_FRAME")
             image.load()
+            _note_metadata(image, notes)
+            if file_format in _ENDS and image.format != "MPO":
+                _note_tail(payload, _ENDS[file_format], notes)
             turned = _upright(image, notes)
         except _BROKEN as error:
             raise _broken(payload, file_format, error) from error
@@ -127,8 +141,7 @@ def is_transparent(payload: bytes) -> bool:
     Raises:
         Rejected: As `decode`.
     """
-    extrema = decode(payload).image.convert("RGBA").getextrema()
-    return bool(extrema[-1] != (255, 255))
+    return "ALPHA_FLATTENED" in decode(payload).notes
 
 
 def _open(payload: bytes) -> Image.Image:
@@ -186,6 +199,18 @@ def _is_cut(payload: bytes, file_format: str) -> bool:
     return end is not None and end not in tail
 
 
+def _check_scans(image: Image.Image, payload: bytes) -> None:
+    """Count the scans of a JPEG before its first one is decoded.
+
+    Raises:
+        Rejected: They are so many that they would take minutes.
+    """
+    scans = payload.count(_START_OF_SCAN)
+    if scans * image.width * image.height > _MAX_SCANNED_PIXELS:
+        detail = f"{scans:,} scans of {image.width:,} x {image.height:,} pixels"
+        raise Rejected("DECOMPRESSION_BOMB", detail)
+
+
 def _check_frames(image: Image.Image) -> None:
     """Decode every frame of an animation once: a cut file shows only there.
 
@@ -203,15 +228,43 @@ def _check_frames(image: Image.Image) -> None:
     image.seek(0)
 
 
+def _note_metadata(image: Image.Image, notes: list[str]) -> None:
+    """Note what is dropped with the metadata: personal things, and colour profiles that are none.
+
+    A PNG's texts count as personal unless a tool wrote them of itself.
+    """
+    info = image.info
+    profile = info.get("icc_profile")
+    if profile and (len(profile) < _ICC_HEADER_BYTES or profile[36:40] != _ICC_MARK):
+        notes.append("ICC_INVALID")
+    texts = [key for key, value in info.items() if isinstance(value, str)]
+    told = image.format == "PNG" and any(str(key).lower() not in _TOOL_TEXTS for key in texts)
+    personal = told or bool(info.get("comment"))
+    if "exif" in info:
+        with suppress(*_BROKEN):  # `_upright` notes what is no EXIF
+            personal = personal or not _PERSONAL_TAGS.isdisjoint(image.getexif())
+    if personal:
+        notes.append("PERSONAL_METADATA")
+
+
+def _note_tail(payload: bytes, end: bytes, notes: list[str]) -> None:
+    """Note that something stands behind the end of the picture; it is dropped."""
+    if not payload.endswith(end) and not payload.rstrip(b"\0").endswith(end) and end in payload:
+        notes.append("TRAILING_DATA")
+
+
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     """Apply the EXIF orientation; Pillow has done so itself for TIFF."""
-    if image.format == "TIFF" or not {"exif", "xmp", "XML:com.adobe.xmp"} & set(image.info):
+    if image.format == "TIFF" or _TURNING.isdisjoint(image.info):
         return image
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        exif = image.getexif()
+        orientation = exif.get(_ORIENTATION_TAG, 1)
     except _BROKEN:
         notes.append("EXIF_INVALID")
         return image
+    if not len(exif) and image.info.get("exif"):
+        notes.append("EXIF_INVALID")
     if orientation in _TURNS:
         notes.append("EXIF_ORIENTATION_APPLIED")
         return image.transpose(_TURNS[orientation])
@@ -240,6 +293,6 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> Image.Image:
         raise Rejected("NON_FINITE", "holds NaN or infinite values")
     else:
         raise Rejected("UNSUPPORTED_FORMAT", f"pixels of mode {image.mode} have no 8-bit scale")
-    if plain.mode in {"LA", "RGBA"} and plain.getextrema()[-1] != (255, 255):
+    if plain.mode in {"LA", "RGBA"} and plain.getchannel("A").getextrema() != (255, 255):
         notes.append("ALPHA_FLATTENED")
     return plain

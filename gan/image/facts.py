@@ -3,43 +3,30 @@
 Every image is decoded once, in parallel. A bad one is set aside with a reason code, never deleted.
 """
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gan.image.decode import Rejected, decode, flatten, premultiply
-from gan.image.shards import Place, Shards, places, read_index, read_table, write_table
+from gan.image.examine import FOLLOWS, PLACE, SEEN, Look, examine
+from gan.image.shards import read_index, read_table, write_table
 from gan.image.workers import chunk_bounds, default_workers, map_chunks
 
 FACTS = "facts.parquet"
 VERDICT = "verdict.json"
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("label", pa.string()),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("source", pa.string()),
-        ("licence", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("mode", pa.string()),
-        ("format", pa.string()),
-        ("luminance", pa.float32()),
-        ("contrast", pa.float32()),
-        ("pixels_sha256", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("reason", pa.string()),
-        ("notes", pa.string()),
-    ]
-)
+_INDEXED = [
+    ("key", pa.string()),
+    ("label", pa.string()),
+    ("sha256", pa.string()),
+    ("bytes", pa.int64()),
+    ("source", pa.string()),
+    ("licence", pa.string()),
+    ("group", pa.string()),
+    ("conditions", pa.string()),
+]
+_MARKED = [("duplicate_of", pa.string()), ("cluster", pa.string())]
+SCHEMA = pa.schema([*_INDEXED, *SEEN, *_MARKED, *FOLLOWS])
 # What an image can be set aside for, in words that follow "N images: ".
 REASONS = {
     "ACTIVE_CONTENT": "an SVG, which can hold scripts",
@@ -48,11 +35,13 @@ REASONS = {
     "CORRUPT": "damaged inside",
     "DECOMPRESSION_BOMB": "announces more pixels than any image needs",
     "DUPLICATE_EXACT": "the same pixels as an earlier image",
+    "DUPLICATE_NEAR": "much like a larger or earlier image",
     "EMPTY_FILE": "a file of zero bytes",
     "FILE_TOO_LARGE": "a file over 64 MiB",
     "METADATA_BOMB": "text inside that expands without end",
     "NON_FINITE": "holds values that are not finite",
     "NOT_AN_IMAGE": "no image inside",
+    "TIMEOUT": "took too long to decode",
     "TOO_MANY_FRAMES": "an animation of too many frames",
     "TOO_SMALL": "smaller than the contract allows",
     "TRUNCATED": "cut short",
@@ -61,38 +50,6 @@ REASONS = {
 # These have limits of their own in the contract; every other reason counts as rejected.
 DUPLICATE, BLANK = "DUPLICATE_EXACT", "BLANK"
 UNLABELLED = "all"
-
-_FLAT_STEPS = 1  # of 255: what JPEG makes of one flat colour
-_LOW_CONTRAST = 0.01
-_MAX_ASPECT = 20
-_GREY_LEVELS = np.arange(256) / 255.0
-
-
-class Facts(NamedTuple):
-    """What one decoded image shows; the columns `width` to `notes` of the table."""
-
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    format: str = ""
-    luminance: float = 0.0
-    contrast: float = 0.0
-    pixels_sha256: str = ""
-    duplicate_of: str = ""
-    reason: str = ""
-    notes: str = ""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How images are looked at: backdrop of transparent ones, least side in px, channels.
-
-    With 4 channels training sees alpha, so images that differ in it alone are different images.
-    """
-
-    background: str = "#ffffff"
-    min_side_px: int = 8
-    channels: int = 3
 
 
 def class_name(label: str) -> str:
@@ -106,38 +63,39 @@ def collect(
     background: str = "#ffffff",
     min_side_px: int = 8,
     channels: int = 3,
+    cluster: str | None = None,
 ) -> pd.DataFrame:
     """Return the facts of every image of a raw folder, columns as `SCHEMA`, sorted by key.
+
+    `luminance` to `colour` are those of the picture over the background, see
+    `statistics.Measures`; `alpha_share` is the share of its pixels that are not opaque;
+    `pixels_digest` is equal when training sees the same pixels; `cluster` is left empty.
 
     Args:
         raw: Shards and index.
         workers: Processes; None takes every processor.
-        background: Colour behind transparent parts, for luminance and contrast; with 1 and 3
-            channels also what blanks and duplicates are judged by, as training will see it.
+        background: Colour behind transparent parts; with 1 and 3 channels also what blanks and
+            duplicates are judged by, as training will see it.
         min_side_px: Images with a shorter side get the reason TOO_SMALL.
         channels: What training sees; with 4 blanks and duplicates are judged by RGBA.
+        cluster: Address of a Dask scheduler whose machines see `raw` at the same path; they do
+            the looking then.
 
     Raises:
         DamagedError: The shards are not what was ingested.
+        GanmillError: A worker process was ended from outside, or the cluster cannot be reached.
     """
     index = read_index(raw)
-    where = places(index)
-    chunks = [where[start:stop] for start, stop in chunk_bounds(index["bytes"].tolist())]
-    look = partial(examine, raw, Look(background, min_side_px, channels))
-    rows = [
-        facts
-        for part in map_chunks(look, chunks, workers or default_workers(), "looking at images")
-        for facts in part
-    ]
-    frame = pd.concat(
-        [
-            index.drop(columns=["shard", "offset"]),
-            pd.DataFrame.from_records(rows, columns=list(Facts._fields)),
-        ],
-        axis=1,
-    )
+    where = index[PLACE]
+    chunks = [where.iloc[start:stop] for start, stop in chunk_bounds(index["bytes"].tolist())]
+    look = partial(examine, raw.resolve(), Look(background, min_side_px, channels))
+    parts = map_chunks(look, chunks, workers or default_workers(), "looking at images", cluster)
+    seen = pa.Table.from_batches(parts, pa.schema([*SEEN, *FOLLOWS])).to_pandas()
+    frame: pd.DataFrame = pd.concat([index[[name for name, _ in _INDEXED]], seen], axis=1)
+    for name, _ in _MARKED:
+        frame[name] = pd.Series("", frame.index, frame["reason"].dtype)
     _mark_duplicates(frame)
-    typed: pd.DataFrame = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False).to_pandas()
+    typed: pd.DataFrame = frame[SCHEMA.names]
     return typed
 
 
@@ -155,73 +113,13 @@ def read_facts(path: Path) -> pd.DataFrame:
     return read_table(path, SCHEMA)
 
 
-def examine(raw: Path, look: Look, chunk: Sequence[Place]) -> list[Facts]:
-    """Return the facts of some images; runs in a worker process.
-
-    Raises:
-        DamagedError: A shard is not what was ingested.
-    """
-    with Shards(raw) as shards:
-        return [_facts(shards.read(place), look) for place in chunk]
-
-
-def _facts(payload: bytes, look: Look) -> Facts:
-    """Decode one image and look at it."""
-    try:
-        decoded = decode(payload)
-    except Rejected as rejected:
-        return Facts(reason=rejected.reason)
-    image = flatten(decoded.image, look.background)
-    seen = premultiply(decoded.image) if look.channels == 4 else image
-    levels = np.asarray(image.convert("L").histogram(), dtype=np.float64)
-    levels /= levels.sum()
-    luminance = float(levels @ _GREY_LEVELS)
-    contrast = float(levels @ (_GREY_LEVELS - luminance) ** 2) ** 0.5
-    shorter, longer = sorted(image.size)
-    reason, notes = "", list(decoded.notes)
-    if look.channels == 4:
-        notes = ["ALPHA_KEPT" if note == "ALPHA_FLATTENED" else note for note in notes]
-    if longer > _MAX_ASPECT * shorter:
-        reason = "ASPECT_RATIO"
-    elif shorter < look.min_side_px:
-        reason = "TOO_SMALL"
-    elif all(high - low <= _FLAT_STEPS for low, high in _extrema(seen.getextrema())):
-        reason = BLANK
-    elif contrast < _LOW_CONTRAST:
-        notes.append("LOW_CONTRAST")
-    title = f"{seen.width}x{seen.height} {seen.mode} "
-    pixels = hashlib.sha256(title.encode() + seen.tobytes())
-    return Facts(
-        *image.size,
-        decoded.mode,
-        decoded.format,
-        luminance,
-        contrast,
-        pixels.hexdigest(),
-        reason=reason,
-        notes=" ".join(notes),
-    )
-
-
-def _extrema(extrema: object) -> list[tuple[int, int]]:
-    """Give Pillow's untyped answer for a colour image its type."""
-    return [(int(low), int(high)) for low, high in extrema]  # type: ignore[attr-defined]
-
-
 def _mark_duplicates(frame: pd.DataFrame) -> None:
     """Set aside, in key order, each sound image whose pixels were met before."""
-    names = ("key", "label", "pixels_sha256", "duplicate_of", "reason", "notes")
-    columns = {name: frame[name].tolist() for name in names}
-    first: dict[str, int] = {}
-    for row, pixels in enumerate(columns["pixels_sha256"]):
-        if columns["reason"][row]:
-            continue
-        original = first.setdefault(pixels, row)
-        if original == row:
-            continue
-        columns["duplicate_of"][row] = columns["key"][original]
-        columns["reason"][row] = DUPLICATE
-        if columns["label"][row] != columns["label"][original]:
-            columns["notes"][row] = f"{columns['notes'][row]} LABEL_CONFLICT".strip()
-    for name in ("duplicate_of", "reason", "notes"):
-        frame[name] = columns[name]
+    sound = frame.loc[frame["reason"] == ""]
+    again = sound[sound.duplicated("pixels_digest")]
+    firsts = sound.drop_duplicates("pixels_digest").set_index("pixels_digest")
+    original = firsts.loc[again["pixels_digest"]].set_index(again.index)
+    frame.loc[again.index, "duplicate_of"] = original["key"]
+    frame.loc[again.index, "reason"] = DUPLICATE
+    conflict = again.index[again["label"] != original["label"]]
+    frame.loc[conflict, "notes"] = (frame.loc[conflict, "notes"] + " LABEL_CONFLICT").str.strip()

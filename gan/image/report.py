@@ -3,29 +3,26 @@
 Sentences and counts first, then the classes with examples, then what was set aside with examples.
 """
 
-import io
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from gan.durable import read_json
-from gan.image.decode import Rejected, decode, flatten
+from gan.image.examples import Examples
 from gan.image.facts import REASONS, class_name
-from gan.image.shards import Shards, places, read_index
+from gan.image.similar import NEAR, belonging, leaks
 from gan.image.sources import SKIPPED
 from gan.image.verdict import Verdict
 
-_THUMBNAIL_PX = 64
 _ACCEPTED_EXAMPLES, _REJECTED_EXAMPLES = 8, 12
 _CLASSES_WITH_EXAMPLES = 60
-_LARGEST_EXAMPLE_BYTES = 4 << 20
+_CLUSTERS, _CLUSTER_EXAMPLES = 12, 8
 _MET, _FAILED = "<td class=ok>met</td>", "<td class=no>FAILED</td>"
 
 STYLE = """
@@ -56,32 +53,32 @@ def data_report(
     raw: Path,
     facts: pd.DataFrame,
     verdict: Verdict,
+    examples: Examples,
     *,
     pages: Sequence[tuple[str, str]],
-    background: str = "#ffffff",
 ) -> str:
     """Return the report as HTML.
 
     Args:
         recipe: Its name.
-        raw: Shards and index, for the example pictures.
-        facts: The table of facts.
+        raw: What ingest wrote.
+        facts: The table of facts, near duplicates marked.
         verdict: What the contract said of it.
+        examples: Pictures of the images in `raw`.
         pages: (file name, title) of pages beside this one to link to.
-        background: Colour behind transparent parts of the examples.
 
     Raises:
         DamagedError: The shards are not what was ingested.
     """
-    with _Examples(raw, background) as examples:
-        parts = [
-            _head(recipe, facts, verdict, pages),
-            _contract(verdict),
-            _classes(facts, verdict, examples),
-            _set_aside(facts, verdict, examples),
-            _repaired(facts),
-            _left_out(raw),
-        ]
+    parts = [
+        _head(recipe, facts, verdict, pages),
+        _contract(facts, verdict, examples),
+        _classes(facts, verdict, examples),
+        _set_aside(facts, verdict, examples),
+        _near(facts, examples),
+        _repaired(facts),
+        _left_out(raw),
+    ]
     title = f"Data report: {escape(recipe)}"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -131,16 +128,23 @@ def _sizes(facts: pd.DataFrame) -> str:
     )
 
 
-def _contract(verdict: Verdict) -> str:
-    ordered = sorted(verdict.expectations, key=lambda finding: finding.success)
-    rows = "".join(
-        f"<tr>{_MET if finding.success else _FAILED}<td>{escape(finding.says)}</td></tr>"
-        for finding in ordered
-    )
-    return f"<h2>The contract</h2><div class=card><table>{rows}</table></div>"
+def _contract(facts: pd.DataFrame, verdict: Verdict, examples: Examples) -> str:
+    """Return every expectation in a sentence, those that failed first and with examples.
+
+    Images that were set aside have a section of their own, with why, and are not shown here.
+    """
+    sound = set(facts.loc[facts["reason"] == "", "key"])
+    rows = []
+    for finding in sorted(verdict.expectations, key=lambda finding: finding.success):
+        shown = [key for key in finding.examples if key in sound]
+        rows.append(
+            f"<tr>{_MET if finding.success else _FAILED}<td>{escape(finding.says)}"
+            f"{examples.tiles(shown) if shown else ''}</td></tr>"
+        )
+    return f"<h2>The contract</h2><div class=card><table>{''.join(rows)}</table></div>"
 
 
-def _classes(facts: pd.DataFrame, verdict: Verdict, examples: "_Examples") -> str:
+def _classes(facts: pd.DataFrame, verdict: Verdict, examples: Examples) -> str:
     """Return the class histogram, largest first, with evenly spaced examples of accepted images."""
     largest = max([1, *verdict.classes.values()])
     names = facts["label"].map(class_name)
@@ -152,12 +156,12 @@ def _classes(facts: pd.DataFrame, verdict: Verdict, examples: "_Examples") -> st
         if number < _CLASSES_WITH_EXAMPLES and count:
             members = np.flatnonzero((accepted & (names == name)).to_numpy())
             chosen = np.linspace(0, len(members) - 1, min(len(members), _ACCEPTED_EXAMPLES))
-            tiles = "".join(examples.tile(int(members[int(at)])) for at in chosen)
+            tiles = examples.tiles(facts["key"].iloc[members[chosen.astype(int)]])
         bar = f'<div class=bar style="width:{100 * count / largest:.1f}%"></div>'
         rows.append(
             f"<tr><td>{escape(name)}</td><td class=number>{count:,}</td>"
             f"<td class=wide>{bar if count else ''}</td>"
-            f"<td><div class=tiles>{tiles}</div></td></tr>"
+            f"<td>{tiles}</td></tr>"
         )
     return (
         "<h2>Accepted images by class</h2><div class=card><table><tr><th>class</th>"
@@ -166,26 +170,78 @@ def _classes(facts: pd.DataFrame, verdict: Verdict, examples: "_Examples") -> st
     )
 
 
-def _set_aside(facts: pd.DataFrame, verdict: Verdict, examples: "_Examples") -> str:
+def _set_aside(facts: pd.DataFrame, verdict: Verdict, examples: Examples) -> str:
     if not verdict.rejected:
         return "<h2>Set aside</h2><div class=card><p>Nothing: every image was accepted.</p></div>"
     blocks = []
     for reason, count in sorted(verdict.rejected.items(), key=lambda item: (-item[1], item[0])):
-        rows = np.flatnonzero((facts["reason"] == reason).to_numpy())[:_REJECTED_EXAMPLES]
-        figures = []
-        for row in rows:
-            key, original = facts["key"].iloc[row], facts["duplicate_of"].iloc[row]
-            caption = escape(key) + (f"<br>same as {escape(original)}" if original else "")
-            figures.append(
-                f"<figure>{examples.tile(int(row))}<figcaption>{caption}</figcaption></figure>"
-            )
-        more = f"<p class=quiet>and {count - len(rows):,} more</p>" if count > len(rows) else ""
+        shown = facts[facts["reason"] == reason].head(_REJECTED_EXAMPLES)
+        notes = [
+            f"{'much like' if reason == NEAR else 'same as'} {original}" if original else ""
+            for original in shown["duplicate_of"]
+        ]
+        figures = examples.figures(zip(shown["key"], notes, strict=True))
+        more = f"<p class=quiet>and {count - len(shown):,} more</p>" if count > len(shown) else ""
         blocks.append(
             f"<div class='card set'><p><b>{_count(count, 'image', 'images')}</b>: "
             f"{REASONS.get(reason, 'set aside')} <span class=quiet>({escape(reason)})</span></p>"
-            f"<div class=tiles>{''.join(figures)}</div>{more}</div>"
+            f"{figures}{more}</div>"
         )
     return f"<h2>Set aside</h2>{''.join(blocks)}"
+
+
+def _near(facts: pd.DataFrame, examples: Examples) -> str:
+    """Return the largest clusters of near duplicates, and what they would leak unless grouped."""
+    clustered = facts[facts["cluster"] != ""]
+    if clustered.empty:
+        return "<h2>Near duplicates</h2><div class=card><p>None were found.</p></div>"
+    sizes = clustered["cluster"].value_counts(sort=False)
+    sizes = sizes.iloc[np.argsort(-sizes.to_numpy(), kind="stable")]
+    aside = int((facts["reason"] == NEAR).sum())
+    fate = (
+        f"one of each cluster was kept, {_count(aside, 'other', 'others')} set aside"
+        if aside
+        else "all were kept; a cluster is trained on, or held out, as a whole"
+    )
+    blocks = []
+    for kept, size in list(sizes.items())[:_CLUSTERS]:
+        members = clustered[clustered["cluster"] == kept]
+        keys = [kept, *(key for key in members["key"] if key != kept)][:_CLUSTER_EXAMPLES]
+        labels = members.set_index("key")["label"].map(class_name)
+        several = len(set(labels)) > 1
+        blocks.append(
+            f"<p><b>{size:,} alike</b>{', of several classes' if several else ''}</p>"
+            f"{examples.figures((key, labels[key] if several else '') for key in keys)}"
+        )
+    more = (
+        f"<p class=quiet>and {len(sizes) - _CLUSTERS:,} more clusters</p>"
+        if len(sizes) > _CLUSTERS
+        else ""
+    )
+    return (
+        f"<h2>Near duplicates</h2><div class='card set'><p><b>{len(clustered):,} images in "
+        f"{_count(len(sizes), 'cluster', 'clusters')}</b> are nearly one another over again: "
+        f"{fate}.</p>{_leaks(facts)}{''.join(blocks)}{more}</div>"
+    )
+
+
+def _leaks(facts: pd.DataFrame) -> str:
+    """Return what near duplicates would do to the held-out part, and what is left of it."""
+    from gan.split import split  # loads torch, which the workers that look at images must not
+
+    sound = facts[facts["reason"] == ""]
+    clusters = sound["cluster"].tolist()
+    # Drawn like the training's own draw, which is of the prepared images and not known yet.
+    draw = sha256("".join(sound["pixels_digest"]).encode()).hexdigest()
+    _, single = split(len(sound), draw)
+    _, whole = split(len(sound), draw, belonging(sound))
+    if not len(single):
+        return "<p>There are too few images to hold any out, so none can leak into training.</p>"
+    return (
+        f"<p>Drawn one by one, {leaks(clusters, single):,} of {len(single):,} held-out images "
+        f"would have a near copy among those trained on; drawn by whole clusters and groups, "
+        f"{leaks(clusters, whole):,} of {len(whole):,} have.</p>"
+    )
 
 
 _NOTES = {
@@ -194,6 +250,7 @@ _NOTES = {
     "ANIMATED_FIRST_FRAME": "of an animation the first frame was taken",
     "BIT_DEPTH_CONVERTED": "16-bit values were scaled to 8 bits",
     "COLOUR_CONVERTED": "another colour model was converted to RGB",
+    "DUPLICATE_NEAR": "nearly another image over again, kept all the same",
     "EXIF_INVALID": "a broken EXIF block was ignored",
     "EXIF_ORIENTATION_APPLIED": "the camera's orientation was applied",
     "LABEL_CONFLICT": "a duplicate carries another label than its original",
@@ -214,52 +271,57 @@ def _repaired(facts: pd.DataFrame) -> str:
     return f"<h2>Noticed and repaired</h2><div class=card><table>{items}</table></div>"
 
 
+# What ingest leaves out, and what it takes in all the same, by names and tables alone.
+_AT_INGEST = {
+    "ACTIVE_CONTENT": "an SVG, which can hold scripts",
+    "CLASS_EMPTY": "a class folder without an image",
+    "EXTENSION_MISMATCH": "named as another format than it is",
+    "EXTENSION_NOT_ALLOWED": "not named as an image",
+    "FILE_TOO_LARGE": "a file over 64 MiB",
+    "LABELS_INVALID": "a row of labels.csv about no image that is here",
+    "LABEL_MISSING": "without a label in the table",
+    "LINK_IN_ARCHIVE": "a link, which is never followed",
+    "NAME_COLLISION": "a name that differs from another only in case or form",
+    "NAME_TOO_LONG": "a name longer than systems take",
+    "NESTED_ARCHIVE": "an archive inside; unpack it",
+    "NO_IMAGE_COLUMN": "a table without a column of images",
+    "REMOVED": "removed for good, with a reason in params.yaml",
+    "SPECIAL_FILE": "a device, pipe or socket",
+    "UNSAFE_MODE": "a file that could be run as a program",
+    "UNSAFE_NAME": "a name with control characters",
+}
+
+
 def _left_out(raw: Path) -> str:
-    """Return what ingest left out by name or size before any image was looked at."""
+    """Return what ingest left out or noticed by name or size, before any image was looked at."""
     path = raw / SKIPPED
-    report: dict[str, Any] = read_json(path) if path.exists() else {"clutter": 0, "skipped": {}}
-    rows = "".join(
-        f"<tr><td class=number>{entry['count']:,}</td><td>{escape(reason)}</td>"
-        f"<td class=quiet>{escape(', '.join(entry['examples']))}</td></tr>"
-        for reason, entry in sorted(report["skipped"].items())
-    )
-    if report["clutter"]:
-        rows += (
-            f"<tr><td class=number>{report['clutter']:,}</td><td colspan=2>notes, tables and "
+    report: dict[str, Any] = read_json(path) if path.exists() else {}
+    skipped = _reasons(report.get("skipped", {}))
+    if clutter := report.get("clutter", 0):
+        skipped += (
+            f"<tr><td class=number>{clutter:,}</td><td colspan=2>notes, tables and "
             "hidden files, no images</td></tr>"
         )
-    if not rows:
-        return ""
-    return f"<h2>Left out of the source by ingest</h2><div class=card><table>{rows}</table></div>"
+    tables = (
+        ("Left out of the source by ingest", skipped),
+        ("Taken in by ingest, but odd", _reasons(report.get("noted", {}))),
+    )
+    return "".join(
+        f"<h2>{title}</h2><div class=card><table>{rows}</table></div>"
+        for title, rows in tables
+        if rows
+    )
+
+
+def _reasons(reasons: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<tr><td class=number>{entry['count']:,}</td><td>"
+        f"{escape(_AT_INGEST.get(reason, REASONS.get(reason, '')))} "
+        f"<span class=quiet>({escape(reason)})</span></td>"
+        f"<td class=quiet>{escape(', '.join(entry['examples']))}</td></tr>"
+        for reason, entry in sorted(reasons.items())
+    )
 
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-class _Examples:
-    """Small pictures of images in the shards, as `data:` URIs."""
-
-    def __init__(self, raw: Path, background: str) -> None:
-        self._places = places(read_index(raw))
-        self._shards, self._background = Shards(raw), background
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shards.close()
-
-    def tile(self, row: int) -> str:
-        """Return the HTML of one picture, or of an empty frame when it cannot be shown."""
-        place = self._places[row]
-        if place.size_bytes > _LARGEST_EXAMPLE_BYTES:
-            return "<div class=none>too large</div>"
-        try:
-            image = flatten(decode(self._shards.read(place)).image, self._background)
-        except Rejected:
-            return "<div class=none>no picture</div>"
-        image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        return f'<img alt="" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'

@@ -1,17 +1,14 @@
-"""Packed shards: the versioned unit. Plain tars of at most 10,000 files, and one index of them.
+"""The raw folder: plain tars of at most 10,000 files, and one index of them.
 
-DVC is slow with 100,000 loose files. The bytes of a shard depend only on the images' bytes and
-their order: names are ordinals, times are 0.
+Packed because DVC is slow with 100,000 loose files. `gan.image.packing` fills the shards.
 """
 
 import hashlib
-import io
-import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -29,15 +26,15 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("source", pa.string()),
         ("licence", pa.string()),
+        ("group", pa.string()),
+        ("conditions", pa.string()),
         ("shard", pa.int32()),
         ("offset", pa.int64()),
     ]
 )
-_SHARD_FILES = 10_000
-_SHARD_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the bytes of one image lie: shard, offset and length in bytes, SHA-256 as hex."""
 
@@ -47,79 +44,46 @@ class Place:
     sha256: str
 
 
+class Entry(NamedTuple):
+    """One image of the index, but for its place.
+
+    Attributes:
+        key: Its posix path inside the source.
+        label: What it trains as; "" without labels.
+        group: Images of one group belong together; "" is a group of its own.
+        conditions: JSON of {column: value}, the columns that the label was made of; "" without.
+        sha256: Digest of its bytes, as hex.
+    """
+
+    key: str
+    label: str
+    group: str
+    conditions: str
+    sha256: str
+
+
 def shard_path(raw: Path, number: int) -> Path:
     """Return the path of a shard."""
     return raw / f"shard-{number:05d}.tar"
 
 
-def pack(images: Iterable[tuple[str, bytes]], raw: Path) -> list[tuple[str, Place]]:
-    """Write images (key, bytes) into shards in the order given; return where each one lies.
-
-    The old index is removed first, so that a folder with an index is complete.
-
-    Raises:
-        GanmillError: The folder cannot be written.
-    """
-    (raw / INDEX).unlink(missing_ok=True)
-    placed: list[tuple[str, Place]] = []
-    remaining = iter(images)
-    shards = 0
-    for first in remaining:
-        with replacing(shard_path(raw, shards)) as partial:
-            placed.extend(_write_shard(partial, shards, first, remaining, len(placed)))
-        shards += 1
-    clear(raw, shards)
-    return placed
-
-
-def clear(raw: Path, keep: int = 0) -> None:
-    """Remove the shards from number `keep` on: an older, larger source left them behind."""
-    for path in raw.glob("shard-*.tar"):
-        number = path.stem.removeprefix("shard-")
-        if number.isdigit() and int(number) >= keep:
-            path.unlink()
-
-
-def _write_shard(
-    path: Path,
-    shard: int,
-    first: tuple[str, bytes],
-    remaining: Iterator[tuple[str, bytes]],
-    ordinal: int,
-) -> list[tuple[str, Place]]:
-    """Fill one shard from `first` and as many of the remaining images as fit."""
-    placed: list[tuple[str, Place]] = []
-    current: tuple[str, bytes] | None = first
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        while current is not None:
-            key, payload = current
-            suffix = PurePosixPath(key).suffix.lower()
-            info = tarfile.TarInfo(f"{ordinal + len(placed):08d}{suffix}")
-            info.size = len(payload)
-            offset = archive.offset + tarfile.BLOCKSIZE
-            archive.addfile(info, io.BytesIO(payload))
-            archive.members = []  # type: ignore[attr-defined]  # or tarfile keeps every header
-            place = Place(shard, offset, len(payload), hashlib.sha256(payload).hexdigest())
-            placed.append((key, place))
-            full = len(placed) >= _SHARD_FILES or archive.offset >= _SHARD_BYTES
-            current = None if full else next(remaining, None)
-    return placed
-
-
 def write_index(
-    raw: Path, rows: Sequence[tuple[str, str, Place]], source: str, licence: str
+    raw: Path, entries: Iterable[Entry], where: dict[str, Place], source: str, licence: str
 ) -> None:
-    """Write the index of (key, label, place) rows, sorted by key; it is the last file written."""
-    ordered = sorted(rows, key=lambda row: row[0])
+    """Write the index of `entries`, sorted by key; `where` gives the place of each digest."""
+    ordered = sorted(entries)
+    found = [where[entry.sha256] for entry in ordered]
     columns = {
-        "key": [key for key, _, _ in ordered],
-        "label": [label for _, label, _ in ordered],
-        "sha256": [place.sha256 for _, _, place in ordered],
-        "bytes": [place.size_bytes for _, _, place in ordered],
+        "key": [entry.key for entry in ordered],
+        "label": [entry.label for entry in ordered],
+        "sha256": [entry.sha256 for entry in ordered],
+        "bytes": [place.size_bytes for place in found],
         "source": [source] * len(ordered),
         "licence": [licence] * len(ordered),
-        "shard": [place.shard for _, _, place in ordered],
-        "offset": [place.offset for _, _, place in ordered],
+        "group": [entry.group for entry in ordered],
+        "conditions": [entry.conditions for entry in ordered],
+        "shard": [place.shard for place in found],
+        "offset": [place.offset for place in found],
     }
     write_table(raw / INDEX, pa.table(columns, schema=SCHEMA))
 

@@ -1,10 +1,14 @@
 """The `ingest` stage: anybody's images in, packed shards and an index out.
 
-    source (folder, zip, tar, glyphs) -> shard-00000.tar ... skipped.json index.parquet
+    source (folder, archive, parquet, address, torchvision set, glyphs)
+        -> shard-00000.tar ... skipped.json changes.json index.parquet
 
-`index.parquet` is written last. `skipped.json` says what was left out and why, for the report.
+`index.parquet` is written last. `skipped.json` says what was left out or is odd, and why;
+`changes.json` what the last ingest that found something new found. But for the two columns that
+say where the bytes lie, the index is a function of the source alone, whatever came before it.
 """
 
+import hashlib
 import statistics
 import time
 from collections import Counter
@@ -13,16 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan.durable import write_json
-from gan.errors import SourceError
+from gan.errors import GanmillError
 from gan.image.decode import Rejected, header, is_transparent
-from gan.image.labels import columns, labeller
-from gan.image.members import Survey
+from gan.image.differences import CHANGES, Changes, compare
+from gan.image.labels import Values, Wanted, columns
+from gan.image.members import Member, Survey, check_total, is_misnamed
+from gan.image.opening import check_count, open_members, source_name
+from gan.image.packing import Packer, Payload
 from gan.image.reading import read_members
-from gan.image.shards import Place, clear, pack, write_index
-from gan.sections import DataSpec, GlyphsSpec
+from gan.image.shards import Entry, write_index
+from gan.sections import DataSpec
 
 SKIPPED = "skipped.json"
-_LEAST_IMAGES = 2
 _INSPECTED_HEADERS = 500
 _INSPECTED_ALPHAS = 64  # these are decoded in full
 _ALPHA_MODES = frozenset({"LA", "La", "P", "PA", "RGBA", "RGBa"})
@@ -35,9 +41,11 @@ class Ingested:
     Attributes:
         images: Number of images packed.
         labels: Number of images by label; "" is the label of an image that has none.
-        total_bytes: Their bytes together.
+        total_bytes: Their bytes together; of equal images each counts.
         clutter: Files left out in silence (notes, hidden files, tables).
         skipped: Files left out, by reason code.
+        noted: Files taken in although something is odd about them, by reason code.
+        changes: What differs from the ingest before; all is added when there was none.
         seconds: Wall time.
     """
 
@@ -46,6 +54,8 @@ class Ingested:
     total_bytes: int
     clutter: int
     skipped: dict[str, int]
+    noted: dict[str, int]
+    changes: Changes
     seconds: float
 
 
@@ -60,7 +70,8 @@ class SourceSummary:
         height_px: Their median height.
         modes: Number of those images by Pillow mode ("RGB", "RGBA", "P" ...).
         transparent: Share of the first 64 readable images with a pixel that is not opaque.
-        columns: Columns of the source's `labels.csv`, [] when there is none.
+        columns: Columns that labels can come from: of the source's `labels.csv`, of a parquet
+            file, of what stands beside the images of a WebDataset; [] when there is none.
         skipped: Files left out, and broken ones among the first 500, by reason code.
     """
 
@@ -75,7 +86,10 @@ class SourceSummary:
 
 
 def ingest(spec: DataSpec, root: Path, destination: Path) -> Ingested:
-    """Bring the images of a recipe in, as shards and an index; the old ones are replaced.
+    """Bring the images of a recipe in, as shards and an index.
+
+    Shards of an earlier ingest stay when all that they hold is still wanted; what went is in no
+    shard afterwards. Killed anywhere, the same call finishes the work.
 
     Args:
         spec: The recipe's data section; a relative `path` is taken from `root`.
@@ -84,119 +98,142 @@ def ingest(spec: DataSpec, root: Path, destination: Path) -> Ingested:
 
     Raises:
         SourceError: The source is missing, unreadable, damaged, hostile, or holds fewer than two
-            images; nothing is left in the raw folder then.
+            images; the raw folder stays as it was then.
     """
     started = time.monotonic()
-    survey = Survey()
+    survey, packer = Survey(), Packer(destination)
     try:
-        rows = (
-            _pack_glyphs(spec, destination)
-            if spec.source == "glyphs"
-            else _pack_files(spec, root / spec.path, destination, survey)
-        )
-    except SourceError:
-        clear(destination)
+        members = open_members(spec, root, survey)
+        entries = _pack(spec, members, packer, survey)
+    except GanmillError:
+        packer.sweep(keep_before=True)
         raise
+    packer.settle({entry.sha256 for entry in entries})
+    changes = compare(packer.before, entries)
     write_json(destination / SKIPPED, _skipped_report(survey))
-    source = "glyphs" if spec.source == "glyphs" else spec.path
-    write_index(destination, rows, source, spec.licence)
+    if changes.any or not (destination / CHANGES).exists():
+        write_json(destination / CHANGES, changes.document())
+    write_index(destination, entries, packer.places, source_name(spec), spec.licence)
+    packer.sweep()
     return Ingested(
-        images=len(rows),
-        labels=dict(sorted(Counter(label for _, label, _ in rows).items())),
-        total_bytes=sum(place.size_bytes for _, _, place in rows),
+        images=len(entries),
+        labels=dict(sorted(Counter(entry.label for entry in entries).items())),
+        total_bytes=sum(packer.places[entry.sha256].size_bytes for entry in entries),
         clutter=survey.clutter,
         skipped=dict(sorted(survey.skipped.items())),
+        noted=dict(sorted(survey.noted.items())),
+        changes=changes,
         seconds=time.monotonic() - started,
     )
 
 
-def _pack_files(
-    spec: DataSpec, path: Path, destination: Path, survey: Survey
-) -> list[tuple[str, str, Place]]:
-    """Pack the images of a folder or an archive; a tar may hold `labels.csv` after the images."""
-    members = read_members(path, survey)
-    placed = pack(((member.key, member.read()) for member in members), destination)
-    label_of = labeller(spec.label_from, survey.labels_csv, str(path))
-    rows = []
-    for key, place in placed:
-        label = label_of(key)
-        if label is None:
+def _pack(spec: DataSpec, members: Iterator[Member], packer: Packer, survey: Survey) -> list[Entry]:
+    """Pack the members and return their entries; a tar may hold `labels.csv` after the images."""
+    source = spec.path if spec.source == "files" else source_name(spec)
+    wanted = Wanted(spec.label_from, spec.group_from)
+    arrived: list[tuple[str, Values | None]] = []
+    digests: list[str] = []
+
+    def images() -> Iterator[Payload]:
+        total_bytes = 0
+        for member in members:
+            payload = member.read()
+            digest = hashlib.sha256(payload).hexdigest()
+            if digest in spec.removed:
+                survey.skip("REMOVED", member.key)
+            elif not is_misnamed(member.key, payload, survey):
+                total_bytes += len(payload)
+                check_total(source, total_bytes)
+                arrived.append((member.key, wanted.values(member)))
+                digests.append(digest)
+                yield digest, payload
+
+    packer.pack(images())
+    check_count(source, len(arrived), survey)
+    entries = []
+    for (key, _), digest, said in zip(
+        arrived, digests, wanted.resolve(arrived, survey, source), strict=True
+    ):
+        if said is None:
             survey.skip("LABEL_MISSING", key)
         else:
-            rows.append((key, label, place))
-    _check_count(path, len(rows), survey)
-    return rows
-
-
-def _pack_glyphs(spec: DataSpec, destination: Path) -> list[tuple[str, str, Place]]:
-    """Draw and pack the built-in stickers."""
-    from gan.image.glyphs import draw  # only this source needs a font
-
-    glyphs = spec.glyphs or GlyphsSpec()
-    labels: dict[str, str] = {}
-
-    def images() -> Iterator[tuple[str, bytes]]:
-        for drawing in draw(glyphs.count, glyphs.seed):
-            labels[drawing.key] = drawing.label
-            yield drawing.key, drawing.payload
-
-    return [(key, labels[key], place) for key, place in pack(images(), destination)]
-
-
-def _check_count(path: Path, count: int, survey: Survey) -> None:
-    """Refuse a source of fewer than two images, saying what was met instead."""
-    if count >= _LEAST_IMAGES:
-        return
-    left_out = [f"{number} {reason}" for reason, number in sorted(survey.skipped.items())]
-    if survey.clutter:
-        left_out.append(f"{survey.clutter} notes or hidden files")
-    found = "one image only" if count else "no images"
-    met = f" (left out: {', '.join(left_out)})" if left_out else ""
-    raise SourceError(
-        f"{path}: {found}{met}; at least {_LEAST_IMAGES} are needed. "
-        "Put PNG, JPEG, GIF, WebP, BMP or TIFF files there."
-    )
+            entries.append(Entry(key, *said, digest))
+    check_count(source, len(entries), survey)
+    return entries
 
 
 def _skipped_report(survey: Survey) -> dict[str, object]:
     """Return the content of `skipped.json`."""
-    reasons = {
-        reason: {"count": count, "examples": survey.examples[reason]}
-        for reason, count in survey.skipped.items()
+
+    def told(counts: Counter[str], examples: dict[str, list[str]]) -> dict[str, object]:
+        return {
+            reason: {"count": count, "examples": examples[reason]}
+            for reason, count in counts.items()
+        }
+
+    return {
+        "clutter": survey.clutter,
+        "skipped": told(survey.skipped, survey.examples),
+        "noted": told(survey.noted, survey.oddities),
     }
-    return {"clutter": survey.clutter, "skipped": reasons}
 
 
-def inspect(path: Path, label_from: str = "folder") -> SourceSummary:
-    """Look through a source without bringing it in; of most images headers alone are decoded.
+def inspect(
+    path: Path, label_from: str | list[str] = "folder", group_from: str | None = None
+) -> SourceSummary:
+    """Look through a folder, an archive or a parquet file.
 
     Raises:
-        SourceError: As `ingest` does.
+        SourceError: As `sources.ingest` does.
     """
     survey = Survey()
-    keys: list[str] = []
+    return look_through(
+        read_members(path, survey), survey, Wanted(label_from, group_from), str(path)
+    )
+
+
+def look_through(
+    members: Iterator[Member], survey: Survey, wanted: Wanted, source: str
+) -> SourceSummary:
+    """Summarise the members of any source; of most images headers alone are decoded.
+
+    Args:
+        members: The images.
+        survey: The one that `members` fills.
+        wanted: Where labels and groups come from.
+        source: How messages name the source.
+
+    Raises:
+        SourceError: As `sources.ingest` does.
+    """
+    arrived: list[tuple[str, Values | None]] = []
     headers: list[tuple[int, int, str]] = []
     alphas: list[bool] = []
-    for member in read_members(path, survey):
-        keys.append(member.key)
-        if len(headers) < _INSPECTED_HEADERS:
-            payload = member.read()
-            try:
-                headers.append(header(payload))
-                if len(alphas) < _INSPECTED_ALPHAS:
-                    alphas.append(headers[-1][2] in _ALPHA_MODES and is_transparent(payload))
-            except Rejected as rejected:
-                survey.skip(rejected.reason, member.key)
-    _check_count(path, len(keys), survey)
-    label_of = labeller(label_from, survey.labels_csv, str(path))
-    labels = Counter(label for label in map(label_of, keys) if label is not None)
+    for member in members:
+        is_named = bool(member.key.rpartition("/")[2].rpartition(".")[0])
+        if len(headers) >= _INSPECTED_HEADERS and is_named:
+            arrived.append((member.key, wanted.values(member)))
+            continue
+        payload = member.read()
+        if is_misnamed(member.key, payload, survey):
+            continue
+        arrived.append((member.key, wanted.values(member)))
+        try:
+            headers.append(header(payload))
+            if len(alphas) < _INSPECTED_ALPHAS:
+                alphas.append(headers[-1][2] in _ALPHA_MODES and is_transparent(payload))
+        except Rejected as rejected:
+            survey.skip(rejected.reason, member.key)
+    check_count(source, len(arrived), survey)
+    said = wanted.resolve(arrived, survey, source)
+    labels = Counter(one.label for one in said if one is not None)
     return SourceSummary(
-        count=len(keys),
+        count=len(arrived),
         labels=dict(sorted(labels.items())),
         width_px=round(statistics.median([width for width, _, _ in headers] or [0])),
         height_px=round(statistics.median([height for _, height, _ in headers] or [0])),
         modes=dict(Counter(mode for _, _, mode in headers).most_common()),
         transparent=sum(alphas) / max(1, len(alphas)),
-        columns=columns(survey.labels_csv, str(path)),
+        columns=[*dict.fromkeys((*columns(survey.labels_csv, source), *survey.columns))],
         skipped=dict(sorted(survey.skipped.items())),
     )

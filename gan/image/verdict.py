@@ -1,6 +1,6 @@
 """What the data contract said of the images: the content of `verdict.json`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,9 @@ class Finding:
         observed: The figure found; None when there is none.
         wanted: The limit in words, say "at least 100".
         says: One plain sentence with both.
+        examples: Up to 12 images that are in the way, in the order of the table, and what is
+            wrong with each in a few words; none where it is met, or where no single one is to
+            blame.
     """
 
     name: str
@@ -20,6 +23,7 @@ class Finding:
     observed: float | None
     wanted: str
     says: str
+    examples: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

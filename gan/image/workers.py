@@ -1,7 +1,10 @@
 """Run one function over chunks in several processes, in order, with bounded memory.
 
-Processes and not threads: small images are Python's work more than the codec's. They are spawned,
-so it is safe from a thread of a flow; what they import is what the function's module imports.
+Processes and not threads: small images are Python's work more than the codec's. They are forked
+from a server of their own, a fresh process without threads: so it is safe from a thread of a flow,
+and what the function's module imports is imported once for all of them.
+
+Several machines can share the work as a Dask cluster, when all see the workspace at one path.
 """
 
 import logging
@@ -13,14 +16,30 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import forkserver
 from typing import TypeVar
 
 from gan.errors import GanmillError
+
+_CLUSTER = "GANMILL_DASK_SCHEDULER"  # the setting that names one, for messages
 
 _CHUNK_IMAGES = 500
 _CHUNK_BYTES = 32 << 20
 _REPORT_SECONDS = 5.0
 _INLINE_CHUNKS = 1  # one chunk is done sooner here than a process starts
+_PENDING_CHUNKS = 3  # for each worker; the reader may be slower, and results must not pile up
+_CONNECT_SECONDS = 10
+# What a process that starts reads of its environment. One thread: each has a processor to itself.
+# Memory that an image gave back is kept for the next (glibc; elsewhere it changes nothing): to have
+# a page anew from the kernel costs as much as to decode what it holds.
+_SURROUNDINGS = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_TOP_PAD_": str(16 << 20),
+}
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -47,39 +66,55 @@ def chunk_bounds(sizes_bytes: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def map_chunks(
-    function: Callable[[Chunk], Result], chunks: Sequence[Chunk], workers: int, doing: str
+    function: Callable[[Chunk], Result],
+    chunks: Sequence[Chunk],
+    workers: int,
+    doing: str,
+    cluster: str | None = None,
 ) -> Iterator[Result]:
     """Yield `function(chunk)` for each chunk in order; a log line each 5 s says how far it is.
 
     Args:
-        function: At module level, so that a spawned process finds it.
+        function: At module level, so that another process finds it.
         chunks: Arguments.
         workers: Number of processes; 1 runs everything here.
         doing: Names the work in the log and in errors.
+        cluster: Address of a Dask scheduler, whose workers are then used instead.
 
     Raises:
-        GanmillError: A process was ended from outside, most likely for want of memory.
+        GanmillError: A process was ended from outside, most likely for want of memory; or the
+            cluster cannot be reached.
     """
     progress = _Progress(doing, len(chunks))
-    if workers <= 1 or len(chunks) <= _INLINE_CHUNKS:
-        for chunk in chunks:
-            yield function(chunk)
-            progress.step()
-        return
-    context = multiprocessing.get_context("spawn")
-    count = min(workers, len(chunks))
+    if cluster:
+        results = _on_cluster(function, chunks, doing, cluster)
+    elif workers <= 1 or len(chunks) <= _INLINE_CHUNKS:
+        results = map(function, chunks)
+    else:
+        results = _in_processes(function, chunks, min(workers, len(chunks)), doing)
+    for result in results:
+        yield result
+        progress.step()
+
+
+def _in_processes(
+    function: Callable[[Chunk], Result], chunks: Sequence[Chunk], count: int, doing: str
+) -> Iterator[Result]:
+    """Yield the results of processes on this machine."""
+    context = multiprocessing.get_context("forkserver")
+    plain = function.func if isinstance(function, partial) else function
+    context.set_forkserver_preload([plain.__module__])
+    with _surroundings():
+        forkserver.ensure_running()
     with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
         pending: deque[Future[Result]] = deque()
-        remaining = iter(chunks)
         try:
-            for chunk in remaining:
+            for chunk in chunks:
                 pending.append(pool.submit(function, chunk))
-                if len(pending) >= 3 * count:  # the reader is slower: do not pile results up
+                if len(pending) >= _PENDING_CHUNKS * count:
                     yield pending.popleft().result()
-                    progress.step()
             while pending:
                 yield pending.popleft().result()
-                progress.step()
         except BrokenProcessPool as error:
             raise GanmillError(
                 f"{doing}: a worker process was ended from outside, most likely for want of "
@@ -87,6 +122,59 @@ def map_chunks(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """Give processes that start now the surroundings of a worker."""
+    before = {name: os.environ.get(name) for name in _SURROUNDINGS}
+    os.environ.update(_SURROUNDINGS)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _on_cluster(
+    function: Callable[[Chunk], Result], chunks: Sequence[Chunk], doing: str, address: str
+) -> Iterator[Result]:
+    """Yield the results of the workers of a Dask cluster; one that dies is replaced by another."""
+    try:
+        from distributed import Client, KilledWorker
+        from distributed import Future as DaskFuture
+    except ImportError as error:
+        raise GanmillError(
+            f"{_CLUSTER}={address}: distributed is not installed here. "
+            "Install it with: pip install 'ganmill[cluster]'"
+        ) from error
+    try:
+        client = Client(  # type: ignore[no-untyped-call]
+            address, timeout=_CONNECT_SECONDS, set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        raise GanmillError(
+            f"{_CLUSTER}={address}: no Dask scheduler answers there. Start one with: dask scheduler"
+        ) from error
+    with client:
+        pending: deque[DaskFuture[Result]] = deque()
+        threads = client.nthreads()  # type: ignore[no-untyped-call]
+        most = _PENDING_CHUNKS * max(sum(threads.values()), 1)
+        try:
+            for chunk in chunks:
+                pending.append(client.submit(function, chunk, pure=False))
+                if len(pending) >= most:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        except KilledWorker as error:
+            raise GanmillError(
+                f"{doing}: several workers of {address} ended over one chunk, most likely for want "
+                "of memory. Give them more, then run it again."
+            ) from error
 
 
 def _end_with_parent() -> None:

@@ -149,7 +149,7 @@ def train_extractor(
 
 def _parts(data: Items, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return ordinals of the images to learn from, and of those to be tested on in rising order."""
-    learnt, held_out = split(len(data), data.digest)
+    learnt, held_out = split(len(data), data.digest, data.groups)
     if len(held_out):
         return learnt, held_out
     order = np.random.default_rng(seed_at(seed, "extractor", "split")).permutation(len(data))

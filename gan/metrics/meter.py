@@ -152,7 +152,7 @@ class Meter:
         seen = self._real_seen
         made = self._store.arrays({"of": "reference", **self._names}, self._reference)
         moments = Moments(int(made["count"]), made["mean"], made["scatter"])
-        _, held_out = split(len(self.data), self.data.digest)
+        _, held_out = split(len(self.data), self.data.digest, self.data.groups)
         return Real(
             features=seen.features,
             thumbnails=seen.thumbnails,

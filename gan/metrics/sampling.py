@@ -32,7 +32,7 @@ def real_ordinals(data: Items) -> Ordinals:
     """
     if len(data) <= _REAL_AT_MOST:
         return np.arange(len(data), dtype=np.int64)
-    trained, held_out = split(len(data), data.digest)
+    trained, held_out = split(len(data), data.digest, data.groups)
     order = np.random.default_rng(seed_at(int(data.digest[:12], 16), "measured"))
     drawn = order.permutation(trained)[: _REAL_AT_MOST - len(held_out)]
     return np.sort(np.concatenate([drawn, held_out]))

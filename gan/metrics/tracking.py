@@ -55,7 +55,7 @@ class Tracker:
         """Draw which images are measured; nothing is computed before the first measurement."""
         self._extractor = extractor
         self._data = data
-        trained, _ = split(len(data), data.digest)
+        trained, _ = split(len(data), data.digest, data.groups)
         labels = data.labels[trained]
         order = np.random.default_rng(seed_at(seed, "tracking")).permutation(len(trained))
         by_class = order[np.argsort(labels[order], kind="stable")]

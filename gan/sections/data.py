@@ -70,7 +70,7 @@ class DataSpec(Section):
     fit: Literal["crop", "pad"] = "crop"
     resize: Literal["lanczos", "nearest"] = "lanczos"
     near_duplicates: Literal["keep", "drop"] = "keep"
-    near_distance: int = Field(default=3, ge=0, le=11)
+    near_distance: int = Field(default=7, ge=0, le=11)
     removed: dict[Sha256, Reason] = Field(default_factory=dict)
     glyphs: GlyphsSpec | None = None
     contract: ContractSpec = ContractSpec()
@@ -96,7 +96,7 @@ class DriftSpec(Section):
     max_label_shift: Share | None = None
     max_fact_shift: Share | None = None
     max_feature_shift: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    samples: int = Field(default=2000, ge=100, le=100_000)
+    samples: int = Field(default=2000, ge=100, le=10_000)  # all pairs of them are taken
     window: int = Field(default=3, ge=1, le=1000)
     violations: int = Field(default=1, ge=1, le=1000)
     then: Literal["report", "retrain", "stop"] = "report"

@@ -82,7 +82,7 @@ def open_session(
     """
     room = modality("image")
     data = room.open_dataset(layout.train_data(recipe.name))
-    train, held_out = split(len(data), data.digest)
+    train, held_out = split(len(data), data.digest, data.groups)
     require_enough(len(train), recipe.train, recipe.name)
     hardware = choose_hardware(recipe.train, team)
     make_deterministic(hardware.device, wanted=recipe.train.deterministic)

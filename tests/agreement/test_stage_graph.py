@@ -45,6 +45,7 @@ EXEMPT = {
     ("validate", "gan.image.shards"): "reads what ingest wrote, and ingest names it",
     ("validate", "gan.image.sources"): "lends a file name of what ingest wrote",
     ("validate", "gan.image.workers"): "how many processes, never which bytes",
+    ("prepare", "gan.image.examine"): "lends the names of columns",
     ("prepare", "gan.image.facts"): "reads what validate wrote, and validate names it",
     ("prepare", "gan.image.shards"): "reads what ingest wrote, and ingest names it",
     ("prepare", "gan.image.workers"): "how many processes, never which bytes",
@@ -56,7 +57,14 @@ EXEMPT = {
 
 def _stages() -> dict[str, Any]:
     stages: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
-    return {name: stage["do"] for name, stage in stages.items()}
+    return {
+        name: {**stage["do"], "outs": _names(stage["do"]["outs"])} for name, stage in stages.items()
+    }
+
+
+def _names(outs: list[Any]) -> list[str]:
+    """Return outputs without their options."""
+    return [name for out in outs for name in (out if isinstance(out, dict) else [out])]
 
 
 def _of_recipe(entries: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flows import notices
+from flows.drift import checks
 from flows.settings import Settings
 from gan.paths import Layout
 
@@ -57,15 +58,21 @@ def deployed(first_retrain: object, mill_settings: Settings) -> dict[str, dict[s
 
 
 def _automations(settings: Settings) -> list[str]:
-    """Return the names of the automations that make generation follow a champion."""
+    """Return the names of the automations that make one deployment follow what happened."""
     found = _ask(settings, "automations/filter", {})
     return sorted(each["name"] for each in found if "follows" in each["name"])
 
 
-def test_every_recipe_has_its_three_deployments(deployed: dict[str, dict[str, Any]]) -> None:
+def _triggers(*recipes: str) -> list[str]:
+    """Return the names of the automations that recipes have."""
+    names = ("a retraining follows a drift", "generation follows the champion")
+    return [f"{recipe}: {name}" for recipe in recipes for name in names]
+
+
+def test_every_recipe_has_its_four_deployments(deployed: dict[str, dict[str, Any]]) -> None:
     """All flows of a recipe can be run from Prefect's page, described, with their recipe set."""
-    assert {"retrain/tiny", "generate/tiny", "approve/tiny"} <= set(deployed)
-    for flow in ("retrain", "generate", "approve"):
+    assert {"retrain/tiny", "generate/tiny", "drift/tiny", "approve/tiny"} <= set(deployed)
+    for flow in ("retrain", "generate", "drift", "approve"):
         each = deployed[f"{flow}/tiny"]
         assert each["parameters"]["recipe"] == each["name"]
         assert each["description"]
@@ -88,6 +95,7 @@ def test_a_cron_line_of_the_recipe_is_a_schedule(deployed: dict[str, dict[str, A
     assert schedule["schedule"]["cron"] == "0 3 1 1 *"
     assert schedule["schedule"]["timezone"] == "UTC"
     assert deployed["retrain/tiny"]["schedules"] == []
+    assert deployed["drift/tiny"]["schedules"] == []
 
 
 def test_a_run_asked_for_over_http_is_done_in_this_workspace(
@@ -139,6 +147,45 @@ def test_a_change_of_the_champion_starts_a_batch(
     assert [run["parameters"] for run in runs()] == [{"recipe": "tiny"}] * len(runs())
 
 
+def test_a_drift_that_wants_it_starts_a_retraining(
+    deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
+) -> None:
+    """One event is one run, that leaves a stopped training as it is; a mere report starts none."""
+    retrain = {"deployments": {"id": {"any_": [deployed["retrain/tiny"]["id"]]}}}
+    layout = Layout(mill_root)
+
+    def runs() -> list[dict[str, Any]]:
+        found = _ask(mill_settings, "flow_runs/filter", retrain)
+        return [run for run in found if (run["created_by"] or {}).get("type") == "AUTOMATION"]
+
+    notices.announce(layout, mill_settings, "data.drifted", "tiny", "a report", {})
+    notices.announce(layout, mill_settings, "data.drifted", "tiny", "x", {}, wants_retrain=True)
+    _until(runs, "no run")
+    (run,) = runs()
+    assert run["parameters"] == {"recipe": "tiny", "fresh": True}
+    cancelled = {"state": {"type": "CANCELLED"}, "force": True}
+    _ask(mill_settings, f"flow_runs/{run['id']}/set_state", cancelled)
+
+
+def test_drift_is_looked_for_in_this_workspace(
+    deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
+) -> None:
+    """The images of now are those that the champion was trained on, or it has other ones."""
+    path = f"deployments/{deployed['drift/tiny']['id']}/create_flow_run"
+    asked = _ask(mill_settings, path, {})
+    rule = {"flow_runs": {"id": {"any_": [asked["id"]]}}}
+
+    def ended() -> str:
+        (run,) = _ask(mill_settings, "flow_runs/filter", rule)
+        return run["state_type"] if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else ""
+
+    assert _until(ended, "the run did not end") == "COMPLETED"
+    (*_, row) = checks.read(Layout(mill_root).drift_checks("tiny"))
+    assert row.outcome == "pass"
+    assert row.data == row.baseline
+    assert (Layout(mill_root).drift("tiny") / "index.html").is_file()
+
+
 class _Relay(threading.Thread):
     """Passes bytes on to a port, as long as it is open; shut, a connection is refused."""
 
@@ -186,7 +233,7 @@ def test_the_scheduler_waits_for_prefect(
         try:
             _until(lambda: "Prefect does not answer; trying again" in log.read_text(), "no word")
             relay.start()
-            _until(lambda: "serving 4 deployments" in log.read_text(), "not served")
+            _until(lambda: "serving 5 deployments" in log.read_text(), "not served")
             assert scheduler.poll() is None
         finally:
             scheduler.terminate()
@@ -200,10 +247,9 @@ def test_schedules_follow_params_yaml(
 ) -> None:
     """A changed cron line, a new recipe and a removed one need no restart.
 
-    Each recipe has one trigger, however often its deployments are renewed.
+    Each recipe has its two triggers once, however often its deployments are renewed.
     """
-    follows = "{}: generation follows the champion".format
-    assert _automations(mill_settings) == [follows("tiny")]
+    assert _automations(mill_settings) == _triggers("tiny")
     params = mill_root / "params.yaml"
     before = params.read_text()
     _, _, section = before.partition("  tiny:\n")
@@ -213,7 +259,7 @@ def test_schedules_follow_params_yaml(
         _until(lambda: "retrain/other" in _deployments(mill_settings), "no new deployment")
         (schedule,) = _deployments(mill_settings)["generate/tiny"]["schedules"]
         assert schedule["schedule"]["cron"] == "30 4 * * *"
-        both = [follows("other"), follows("tiny")]
+        both = _triggers("other", "tiny")
         _until(lambda: _automations(mill_settings) == both, "not one trigger each")
         params.write_text(before.replace("schedule: {", "# schedule: {"))
         _until(lambda: "retrain/other" not in _deployments(mill_settings), "it was not removed")
@@ -221,4 +267,4 @@ def test_schedules_follow_params_yaml(
     finally:
         params.write_text(before)
     _until(lambda: _deployments(mill_settings)["generate/tiny"]["schedules"], "not restored")
-    _until(lambda: _automations(mill_settings) == [follows("tiny")], "a trigger too many")
+    _until(lambda: _automations(mill_settings) == _triggers("tiny"), "a trigger too many")

@@ -1,141 +1,29 @@
-"""The data contract: each expectation can fail, and a person can read why."""
+"""The validate stage: facts, verdict and pages that a person can read."""
 
-import hashlib
 import io
 import os
 import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.contract import clauses
-from flows.expectations import check, validate
+from flows.expectations import validate
 from gan.durable import read_json
 from gan.errors import DamagedError
-from gan.image.facts import SCHEMA, read_facts
+from gan.image.facts import read_facts
 from gan.image.sources import ingest
 from gan.paths import Layout
 from gan.recipe import load_recipe
-from gan.sections import ContractSpec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared/data"
 # Great Expectations 1.24 imports what Python calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-CONTRACT = ContractSpec(min_images=50, min_images_per_class=20)
-
-
-def sound_facts() -> pd.DataFrame:
-    """Return the facts of 100 sound images in two classes; no real file is behind them."""
-    rows = []
-    for number in range(100):
-        digest = hashlib.sha256(str(number).encode()).hexdigest()
-        label = "cats" if number < 50 else "dogs"
-        rows.append(
-            (f"{label}/{number}.png", label, digest, 900, "in.zip", "CC0", 32, 32, "RGB", "PNG",
-             0.5, 0.2, digest, "", "", "")
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=SCHEMA.names)
-
-
-def fewer(facts: pd.DataFrame) -> pd.DataFrame:
-    """Leave 42 images, still enough in each class."""
-    return facts.iloc[29:71]
-
-
-def small_class(facts: pd.DataFrame) -> pd.DataFrame:
-    """Leave ten images in one class."""
-    return facts.iloc[:60]
-
-
-def set_value(column: str, value: str | int, count: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return the fault that puts `value` into the first rows of a column."""
-
-    def plant(facts: pd.DataFrame) -> pd.DataFrame:
-        facts.loc[: count - 1, column] = value
-        return facts
-
-    return plant
-
-
-FAULTS = {
-    "min_images": fewer,
-    "min_images_per_class": small_class,
-    "max_rejected_share": set_value("reason", "TRUNCATED", 2),
-    "max_duplicate_share": set_value("reason", "DUPLICATE_EXACT", 6),
-    "max_blank_share": set_value("reason", "BLANK", 2),
-    "min_side_px": set_value("height", 7, 1),
-    "accepted_distinct": set_value("pixels_sha256", "0" * 64, 2),
-    "keys_distinct": set_value("key", "cats/0.png", 2),
-    "files_identified": set_value("sha256", "none", 1),
-    "licence_recorded": set_value("licence", "", 1),
-    "reasons_known": set_value("reason", "WHIM", 1),
-}
-
-
-def test_sound_facts_meet_every_expectation() -> None:
-    """The contract holds for what is fit to train on."""
-    findings, _ = check(sound_facts(), CONTRACT)
-
-    assert [finding.name for finding in findings if not finding.success] == []
-    assert len(findings) == len(clauses(CONTRACT, sound_facts()))
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_each_expectation_can_fail(name: str) -> None:
-    """A planted fault is found by its own expectation, and by no other."""
-    facts = FAULTS[name](sound_facts())
-    findings, _ = check(facts, CONTRACT)
-    failed = [finding for finding in findings if not finding.success]
-
-    assert [finding.name for finding in failed] == [name]
-    assert failed[0].says.endswith(".")
-    assert failed[0].observed is not None
-
-
-def test_every_expectation_has_its_planted_fault() -> None:
-    """A check that was never seen to fail is one that nobody should trust."""
-    assert [clause.name for clause in clauses(CONTRACT, sound_facts())] == list(FAULTS)
-
-
-@pytest.mark.parametrize(
-    ("reason", "share"),
-    [("DUPLICATE_EXACT", "max_duplicate_share"), ("BLANK", "max_blank_share")],
-)
-def test_shares_at_their_limit_are_met(reason: str, share: str) -> None:
-    """The words `at most` include the limit itself."""
-    contract = CONTRACT.model_copy(update={share: 0.02})
-    findings, _ = check(set_value("reason", reason, 2)(sound_facts()), contract)
-
-    assert {finding.name: finding.success for finding in findings}[share]
-
-
-def test_facts_without_one_accepted_image_fail() -> None:
-    """Nothing to measure is a failure, not a pass."""
-    facts = sound_facts()
-    facts["reason"] = "TRUNCATED"
-    findings, _ = check(facts, CONTRACT)
-    failed = {finding.name: finding for finding in findings if not finding.success}
-
-    assert {"min_images", "min_images_per_class", "max_rejected_share", "min_side_px"} <= set(
-        failed
-    )
-    assert "nothing to measure" in failed["min_side_px"].says
-
-
-def test_a_missing_column_fails_its_expectation() -> None:
-    """What cannot be evaluated has failed."""
-    facts = sound_facts().drop(columns="licence")
-    findings, _ = check(facts, CONTRACT)
-
-    assert [finding.name for finding in findings if not finding.success] == ["licence_recorded"]
 
 
 def workspace_of(root: Path, broken: int, minimum: int = 20) -> Layout:
@@ -189,6 +77,9 @@ def test_the_report_reads_well(tmp_path: Path) -> None:
     assert "2 of 24 images (8.33 %) are broken or unfit; at most 10 % may be." in page
     assert "cats &amp; &lt;dogs&gt;/01.png" in page
     assert "<dogs>" not in page
+    checks = (layout.data_report("pets") / "checks.html").read_text()
+    assert "What the data contract found in pets" in checks
+    assert "1 for an image that is broken or unfit, 0 for every other" in checks
     assert page.count("data:image/png;base64,") >= 16
     assert "sum must be greater than" in (layout.data_report("pets") / "checks.html").read_text()
 
@@ -209,7 +100,11 @@ def test_a_failing_contract_ends_with_three_and_a_line_for_each_failure(tmp_path
     assert lines[2].startswith("pets: 2 of the data contract's expectations failed: ")
     assert len(lines) == 3
     assert read_json(layout.facts("pets") / "verdict.json")["success"] is False
-    assert "Not fit to train on" in (layout.data_report("pets") / "index.html").read_text()
+    pages = [
+        (layout.data_report("pets") / name).read_text() for name in ("index.html", "checks.html")
+    ]
+    assert ["Not fit to train on" in page for page in pages] == [True, True]
+    assert "cats &amp; &lt;dogs&gt;/01.png<br>cut short" in pages[1]
 
 
 @pytest.mark.parametrize(("recipe", "code"), [("pest", 2), ("pets", 1)])
@@ -239,6 +134,36 @@ def test_an_older_verdict_does_not_outlive_a_broken_run(tmp_path: Path) -> None:
     assert not (layout.facts("pets") / "verdict.json").exists()
 
 
+@pytest.mark.parametrize(("rule", "accepted"), [("keep", 25), ("drop", 24)])
+def test_near_duplicates_are_found_shown_and_kept_to_one_by_rule(
+    rule: str, accepted: int, tmp_path: Path
+) -> None:
+    """An enlarged copy is no exact one, yet found; `drop` keeps the larger, the page says so."""
+    layout = workspace_of(tmp_path, broken=0)
+    with zipfile.ZipFile(tmp_path / "in.zip", "a") as archive:
+        with Image.open(io.BytesIO(archive.read("birds/04.png"))) as image:
+            file = io.BytesIO()
+            image.resize((32, 32), Image.Resampling.NEAREST).save(file, "PNG")
+        archive.writestr("birds/large.png", file.getvalue())
+    text = layout.params.read_text().replace(
+        "source: files", f"source: files, near_duplicates: {rule}"
+    )
+    layout.params.write_text(text)
+    ingest(load_recipe(layout.params, "pets").data, tmp_path, layout.raw("pets"))
+    outcome = validate(layout, "pets", workers=1)
+    facts = read_facts(layout.facts("pets") / "facts.parquet").set_index("key")
+    page = outcome.report.read_text()
+
+    assert (outcome.success, outcome.accepted) == (True, accepted)
+    assert facts.loc[["birds/04.png", "birds/large.png"], "cluster"].tolist() == [
+        "birds/large.png", "birds/large.png",
+    ]  # fmt: skip
+    assert (facts["cluster"] != "").sum() == 2
+    assert facts.loc["birds/04.png", "reason"] == ("DUPLICATE_NEAR" if rule == "drop" else "")
+    assert "2 images in 1 cluster</b> are nearly one another over again" in page
+    assert ("much like birds/large.png" in page) == (rule == "drop")
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
 def test_the_bad_inputs_are_refused_with_a_report(tmp_path: Path) -> None:
     """A folder full of hostile files ends in a readable no."""
@@ -251,7 +176,8 @@ def test_the_bad_inputs_are_refused_with_a_report(tmp_path: Path) -> None:
     page = outcome.report.read_text()
 
     assert not outcome.success
-    assert "20 of 80 images (25.00 %) are broken or unfit; at most 1 % may be." in outcome.failed
+    broken = f"20 of {outcome.images} images ({2000 / outcome.images:.2f} %) are broken or unfit"
+    assert f"{broken}; at most 1 % may be." in outcome.failed
     assert "DECOMPRESSION_BOMB" in page
     assert "EXTENSION_NOT_ALLOWED" in page
     assert OUTSIDE.search(page) is None

@@ -1,23 +1,30 @@
 """`ganmill init`: somebody's images in any of the usual forms become a recipe that validates."""
 
 import csv
+import io
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from flows.expectations import validate
-from flows.newcomer import propose
+from flows.listing import refresh
+from flows.newcomer import propose, propose_from
 from gan.errors import RecipeError, SourceError, UsageError
+from gan.image.shards import read_index
 from gan.image.sources import ingest
 from gan.paths import Layout
 from gan.recipe import Recipe
+from tests.gan.image.stores import web_server
+from tests.gan.image.test_torchvision_sets import fashion
 
-PETS = {"cats": 14, "dogs": 12}
+PETS = {"cats": 14, "dogs": 12}  # the words are of one length for `_webdataset`
 
 
 @pytest.fixture
@@ -76,23 +83,42 @@ def _tar(place: Path) -> Path:
     return place / "pets.tar.gz"
 
 
+def _parquet(place: Path) -> Path:
+    rows = []
+    for path in sorted(_folder(place).rglob("*.png")):
+        image = {"bytes": path.read_bytes(), "path": path.name}
+        rows.append({"image": image, "label": path.parent.name})
+    pq.write_table(pa.Table.from_pylist(rows), place / "pets.parquet")
+    return place / "pets.parquet"
+
+
+def _webdataset(place: Path) -> Path:
+    with tarfile.open(place / "pets.tar", "w") as archive:
+        for number, path in enumerate(sorted(_folder(place).rglob("*.png"))):
+            archive.add(path, f"{number:06d}.png")
+            label = tarfile.TarInfo(f"{number:06d}.cls")
+            label.size = 4
+            archive.addfile(label, io.BytesIO(path.parent.name.encode()))
+    return place / "pets.tar"
+
+
 def _propose(
     layout: Layout,
-    images: Path,
+    images: Path | str,
     name: str = "pets",
-    label: str | None = None,
+    label: Sequence[str] = (),
+    group: str | None = None,
     background: str | None = None,
 ) -> Recipe:
     recipe, _ = propose(
         layout,
         name,
-        images,
+        str(images),
         label=label,
-        resolution=None,
+        group=group,
         kimg=2.0,
         licence="CC0",
         background=background,
-        pixel_art=False,
     )
     return recipe
 
@@ -105,6 +131,8 @@ def _propose(
         (_labelled, PETS),
         (_zip, PETS),
         (_tar, PETS),
+        (_parquet, PETS),
+        (_webdataset, PETS),
     ],
 )
 def test_every_form_of_images_becomes_a_recipe_that_validates(
@@ -124,6 +152,73 @@ def test_every_form_of_images_becomes_a_recipe_that_validates(
     assert outcome.accepted == sum(PETS.values())
     assert (recipe.data.resolution, recipe.data.channels) == (32, 3)
     assert done.labels == (classes or {"": sum(PETS.values())})
+
+
+def test_an_address_becomes_a_recipe_that_validates_and_is_pinned(
+    layout: Layout, tmp_path: Path
+) -> None:
+    """What a web server has comes in as the same archive here would; a second look is idle."""
+    _zip(tmp_path)
+    with web_server(tmp_path) as web:
+        recipe = _propose(layout, f"{web}/pets.zip")
+        ingest(recipe.data, layout.root, layout.raw("pets"))
+        again = refresh(layout, recipe)
+
+    assert again is not None
+    assert not again.changed
+    assert (recipe.data.source, recipe.data.path) == ("url", "models/pets/source.json")
+    assert validate(layout, "pets").accepted == sum(PETS.values())
+
+
+def test_several_columns_make_classes_and_one_says_what_belongs_together(
+    layout: Layout, tmp_path: Path
+) -> None:
+    """Each combination of `--label` columns is a class; `--group` is kept with each image."""
+    folder = _flat(tmp_path)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "kind", "size", "litter"])
+        for label, count in PETS.items():
+            for number in range(count):
+                size = "small" if number % 2 else "large"
+                rows.writerow([f"{label}-{number}.png", label, size, f"litter{number % 3}"])
+    recipe = _propose(layout, folder, label=("kind", "size"), group="litter")
+    done = ingest(recipe.data, layout.root, layout.raw("pets"))
+
+    assert recipe.data.label_from == ["kind", "size"]
+    assert done.labels == {
+        "cats / large": 7, "cats / small": 7, "dogs / large": 6, "dogs / small": 6,
+    }  # fmt: skip
+    assert set(read_index(layout.raw("pets"))["group"]) == {"litter0", "litter1", "litter2"}
+
+
+def test_a_known_set_becomes_a_recipe_by_its_name(layout: Layout) -> None:
+    """The short name is enough when its files are here: size, grey, licence, no mirror images."""
+    with pytest.raises(SourceError, match="GANMILL_DOWNLOAD=1"):
+        propose_from(layout, "clothes", "fashion")
+    fashion(layout.state / "torchvision" / "FashionMNIST" / "FashionMNIST" / "raw")
+    recipe, seen = propose_from(layout, "clothes", "fashion")
+    ingest(recipe.data, layout.root, layout.raw("clothes"))
+
+    data = recipe.data
+    assert (data.dataset, data.path) == ("FashionMNIST", "models/clothes/source.json")
+    assert (data.resolution, data.channels, data.licence) == (28, 1, "MIT")
+    assert (seen.count, len(seen.labels), recipe.train.flip) == (60, 10, False)
+    assert validate(layout, "clothes").accepted == 60
+
+
+def test_a_known_set_may_lie_somewhere_else(layout: Layout, tmp_path: Path) -> None:
+    """With `--images` the settings are the set's, and the images those of the archive."""
+    recipe, _ = propose_from(layout, "cifar", "cifar-10", images=str(_tar(tmp_path)))
+
+    assert (recipe.data.source, recipe.train.flip) == ("files", True)
+    assert recipe.data.path.endswith("pets.tar.gz")
+
+
+def test_a_set_that_nobody_knows_is_refused_with_those_that_are(layout: Layout) -> None:
+    """A misspelt name is answered by the nearest one."""
+    with pytest.raises(UsageError, match="Did you mean cifar10"):
+        propose_from(layout, "pets", "cifar1")
 
 
 def _cut_out(folder: Path, alpha: int) -> Path:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from gan.durable import SUMS, write_json, write_sums
 from gan.errors import DamagedError
-from gan.image.dataset import IMAGES, LABELS, META, _digest
+from gan.image.dataset import GROUPS, IMAGES, LABELS, META, _digest
 from gan.modality import modality
 from gan.paths import Layout
 from gan.recipe import Recipe
@@ -110,6 +110,7 @@ def _prepare(folder: Path) -> None:
     folder.mkdir(parents=True)
     np.save(folder / IMAGES, np.zeros((4, 3, 16, 16), np.uint8), allow_pickle=False)
     np.save(folder / LABELS, np.arange(4, dtype=np.int64) % 2, allow_pickle=False)
+    np.save(folder / GROUPS, np.arange(4, dtype=np.int64), allow_pickle=False)
     sums = [sha256((folder / name).read_bytes()).hexdigest() for name in (IMAGES, LABELS)]
     meta = {"classes": ["a", "b"], "resolution": 16, "channels": 3, "count": 4}
     digest = _digest([*sums, meta["classes"]])

@@ -33,7 +33,8 @@ def make_meter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Meter]
         images[:] = np.array(GREYS, np.uint8)[labels][:, None, None, None]
         images[:, :, 0, 0] = np.arange(len(labels))[:, None]  # no two alike
         folder = tmp_path_factory.mktemp("meter")
-        data = Dataset(images, labels, names, "a" * 64, SIDE_PX, channels)
+        groups = np.arange(len(labels))
+        data = Dataset(images, labels, groups, names, "a" * 64, SIDE_PX, channels)
         train_extractor(data, folder / "extractor", seed=1, images_shown=256)
         store = FeatureStore(folder / "features", lambda _: None)
         extractor = load_extractor(folder / "extractor")

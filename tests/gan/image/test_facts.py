@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from distributed import LocalCluster
 from PIL import Image
 
-from gan.errors import DamagedError
-from gan.image.facts import REASONS, SCHEMA, class_name, collect, read_facts, write_facts
+from gan.durable import read_json
+from gan.errors import DamagedError, GanmillError
+from gan.image.facts import SCHEMA, class_name, collect, read_facts, write_facts
+from gan.image.similar import mark_near
 from gan.image.sources import ingest
 from gan.sections import DataSpec
 
@@ -158,11 +161,101 @@ def test_too_small_and_too_long_images_are_set_aside(tmp_path: Path) -> None:
     assert facts["reason"].to_dict() == reasons
 
 
+def test_sharpness_entropy_and_alpha_are_what_they_say(tmp_path: Path) -> None:
+    """A chessboard of single pixels is as sharp as it gets, with two grey levels: one bit."""
+    board = (np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    half = noise(1, 32, 32).convert("RGBA")
+    half.paste((0, 0, 0, 0), (0, 0, 32, 16))
+    files = {"board.png": encoded(Image.fromarray(board)), "half.png": encoded(half)}
+    facts = looked_at(tmp_path, files)
+
+    assert facts.loc["board.png", "sharpness"] == pytest.approx(16)  # +4 and -4 in equal parts
+    assert facts.loc["board.png", "entropy"] == pytest.approx(1)
+    assert facts["alpha_share"].tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize("side", [32, 64, 90, 100, 400])
+def test_an_image_and_its_copy_look_alike_at_any_size(side: int, tmp_path: Path) -> None:
+    """Hash, colours and figures stay near each other, measured together or on a sample."""
+    picture = noise(1, 8, 8).resize((side, side), Image.Resampling.BICUBIC)
+    smaller = picture.resize((side * 3 // 4, side * 3 // 4), Image.Resampling.LANCZOS)
+    files = {"a.png": encoded(picture), "b.png": encoded(smaller), "c.png": encoded(noise(2))}
+    facts = looked_at(tmp_path, files)
+    bits = [int(value) & (1 << 64) - 1 for value in facts["phash"]]
+    colours = np.array([np.frombuffer(value, np.uint8) for value in facts["colour"]], int)
+
+    assert (bits[0] ^ bits[1]).bit_count() <= 3
+    assert (bits[0] ^ bits[2]).bit_count() > 11
+    assert np.abs(colours[0] - colours[1]).max() <= 4
+    assert facts["luminance"].iloc[0] == pytest.approx(facts["luminance"].iloc[1], abs=0.01)
+    assert facts["contrast"].iloc[0] == pytest.approx(facts["contrast"].iloc[1], abs=0.02)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (200, 3000), (3000, 200), (91, 91)])
+def test_a_large_image_is_told_from_one_that_differs_in_one_pixel(
+    width: int, height: int, tmp_path: Path
+) -> None:
+    """The digest covers every pixel, also those that the sample leaves out; the format does not."""
+    whole = noise(1, width, height)
+    places = [(0, 0), (width - 1, height - 1), (width // 3, height // 2)]
+    files = {}
+    for n, place in enumerate(places):
+        other = whole.copy()
+        red, green, blue = other.getpixel(place)  # type: ignore[misc]
+        other.putpixel(place, (red, green, blue ^ 1))
+        files[f"other{n}.png"] = encoded(other)
+    bitmap = io.BytesIO()
+    whole.save(bitmap, "BMP")
+    facts = looked_at(tmp_path, {"a.png": encoded(whole), "b.bmp": bitmap.getvalue(), **files})
+
+    assert facts["reason"].tolist() == ["", "DUPLICATE_EXACT", "", "", ""]
+    assert facts["pixels_digest"].nunique() == 4
+
+
+def test_a_large_flat_image_is_blank_and_one_with_a_dot_is_not(tmp_path: Path) -> None:
+    """A dot that no sampled line meets still counts."""
+    flat = Image.new("RGB", (640, 640), "navy")
+    dotted = flat.copy()
+    dotted.paste((0, 200, 0), (320, 320, 322, 322))
+    facts = looked_at(tmp_path, {"a.png": encoded(flat), "b.png": encoded(dotted)})
+
+    assert facts["reason"].tolist() == ["BLANK", ""]
+
+
+def test_an_image_that_takes_too_long_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit holds for each image alone, and the work goes on."""
+    frames = [noise(n, 300, 300).getchannel("R") for n in range(150)]
+    slow = io.BytesIO()
+    frames[0].save(slow, "GIF", save_all=True, append_images=frames[1:])
+    raw = raw_of(tmp_path, {"a.gif": slow.getvalue(), "b.png": encoded(noise(1))})
+    monkeypatch.setattr("gan.image.examine._DECODE_SECONDS", 0.03)
+
+    assert collect(raw, 1)["reason"].tolist() == ["TIMEOUT", ""]
+
+
 def test_processes_see_what_one_process_sees(tmp_path: Path) -> None:
     """Parallel work changes neither the rows nor their order."""
     raw = raw_of(tmp_path, {f"{n:04d}.png": encoded(noise(n, 8, 8)) for n in range(1_100)})
 
     pd.testing.assert_frame_equal(collect(raw, 1), collect(raw, 2))
+
+
+def test_a_cluster_sees_what_one_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the address of a Dask scheduler, its workers do the looking."""
+    raw = raw_of(tmp_path, {f"{n:04d}.png": encoded(noise(n, 8, 8)) for n in range(600)})
+    alone = collect(raw, 1)
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        pd.testing.assert_frame_equal(alone, collect(raw, cluster=cluster.scheduler_address))
+
+    monkeypatch.setattr("gan.image.workers._CONNECT_SECONDS", 0.2)
+    with pytest.raises(GanmillError, match="no Dask scheduler answers there"):
+        collect(raw, cluster="tcp://127.0.0.1:1")
 
 
 def test_workers_do_not_load_torch() -> None:
@@ -233,26 +326,62 @@ def test_an_image_without_a_label_is_of_the_class_all() -> None:
     assert (class_name(""), class_name("cats")) == ("all", "cats")
 
 
+# Why an answer differs from `expected.csv`. Of equal pictures the first in key order is kept.
+DEVIATIONS = {
+    "tree/broken/junk.heic": "HEIC is not on the list of formats: as good a reason, says its note",
+    "tree/content/dup_exact_copy.png": "the first of four equal pictures in key order: kept",
+    "tree/content/dup_original.png": "a later one of the four: the copy stands for it",
+    "tree/single_class/only_one.png": "the contract counts classes: `min_images_per_class`",
+}
+
+
+def answers(raw: Path) -> dict[str, str]:
+    """Return what became of every name of a raw folder: `reject CODE` or `accept NOTES`."""
+    facts = mark_near(collect(raw, 1), distance=3).set_index("key")
+    found = {
+        str(key): f"reject {row.reason} {row.notes}" if row.reason else f"accept {row.notes}"
+        for key, row in facts.iterrows()
+    }
+    met = read_json(raw / "skipped.json")
+    for code, what in met["skipped"].items():
+        found.update(
+            (name.encode().decode("unicode_escape"), f"reject {code}") for name in what["examples"]
+        )
+    for code, what in met["noted"].items():
+        for escaped in what["examples"]:
+            name = escaped.encode().decode("unicode_escape")
+            found[name] = f"{found.get(name, 'accept')} {code}"
+    return found
+
+
 @needs_data
-def test_of_the_bad_inputs_no_reject_is_accepted(tmp_path: Path) -> None:
-    """Each prepared file that must not reach training is set aside, with a known reason."""
+def test_every_bad_input_gets_the_expected_answer(tmp_path: Path) -> None:
+    """All files under `tree/`: rejected, taken with a note or taken, as `expected.csv` says.
+
+    Where we answer otherwise the reason is in `DEVIATIONS`. The table is printed (`pytest -s`).
+    """
     with zipfile.ZipFile(SHARED / "bad_inputs.zip") as archive:
         table = archive.read("expected.csv").decode()
-    rejects = {
-        row["file"]: row["reason_code"]
-        for row in csv.DictReader(io.StringIO(table))
-        if row["expected"] == "reject" and row["file"].startswith("tree/")
-    }
-    del rejects["tree/content/dup_exact_copy.png"]  # ours is the first of the three in key order
-    spec = DataSpec(source="files", path=str(SHARED / "bad_inputs.zip"))
-    ingest(spec, tmp_path, tmp_path / "raw")
-    facts = collect(tmp_path / "raw", 2).set_index("key")
-    accepted = set(facts.index[facts["reason"] == ""]) & set(rejects)
-    good = facts.loc[[key for key in facts.index if "/good/" in key], "reason"]
+    ingest(
+        DataSpec(source="files", path=str(SHARED / "bad_inputs.zip")), tmp_path, tmp_path / "raw"
+    )
+    found = answers(tmp_path / "raw")
+    other = {}
+    for row in csv.DictReader(io.StringIO(table)):
+        file, expected, code = row["file"], row["expected"], row["reason_code"]
+        if not file.startswith("tree/"):
+            continue
+        silent = code == "HIDDEN_OR_SYSTEM_FILE"  # counted, never named
+        answer = found.get(file.rstrip("/"), f"reject {code}" if silent else "nothing")
+        verdict, *codes = answer.split()
+        right = verdict == ("reject" if expected == "reject" else "accept")
+        right = right and (code in codes if expected != "accept" else not codes)
+        if not right:
+            other[file] = answer
+        print(f"{file!a:60.60} {expected:6} {code:24} {answer:48} {'' if right else '*'}")
 
-    assert accepted == set()
-    assert set(facts["reason"]) <= {"", *REASONS}
-    assert set(good) == {""}
+    assert set(other) == set(DEVIATIONS)
+    assert read_json(tmp_path / "raw/skipped.json")["clutter"] >= 7
 
 
 @needs_data

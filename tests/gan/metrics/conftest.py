@@ -30,7 +30,8 @@ def _draw(count: int, classes: list[str], channels: int = 3, seed: int = 0) -> D
         ink, paper = random.integers(0, 256, (2, channels, 1, 1))
         shift = tuple(random.integers(0, 8, 2))
         image[:] = np.where(np.roll(patterns[label % 3], shift, (0, 1)), ink, paper)
-    return Dataset(images, labels, classes, f"{seed:064x}", SIDE_PX, channels)
+    groups = np.arange(count)
+    return Dataset(images, labels, groups, classes, f"{seed:064x}", SIDE_PX, channels)
 
 
 def _pack(folder: Path, data: Dataset, seed: int) -> Bundle:

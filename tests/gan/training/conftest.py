@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gan.durable import write_json, write_sums
-from gan.image.dataset import IMAGES, LABELS, META, _digest, open_dataset
+from gan.image.dataset import GROUPS, IMAGES, LABELS, META, _digest, open_dataset
 from gan.metrics.domain import train_extractor
 from gan.paths import Layout
 
@@ -46,6 +46,7 @@ def write_data(folder: Path) -> str:
     folder.mkdir(parents=True)
     np.save(folder / IMAGES, images, allow_pickle=False)
     np.save(folder / LABELS, labels, allow_pickle=False)
+    np.save(folder / GROUPS, np.arange(COUNT, dtype=np.int64), allow_pickle=False)
     sums = [sha256((folder / name).read_bytes()).hexdigest() for name in (IMAGES, LABELS)]
     digest = _digest([*sums, CLASSES])
     meta = {

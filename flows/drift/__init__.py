@@ -1,0 +1,1 @@
+"""How far new images are from those that the champion was trained on."""
