@@ -1,6 +1,6 @@
 """The `drift` flow: bring the images in, and tell whether they are still like the champion's.
 
-    refresh | ingest validate prepare | record drift
+    refresh | ingest validate prepare | record push drift
 
 Nothing is trained here; where the rule strikes, an event says so, and starts a retraining if the
 recipe wants one (`flows.deploy`).
@@ -16,7 +16,7 @@ from flows.drift.findings import Drift
 from flows.orphans import close_orphans
 from flows.page_style import plain
 from flows.settings import load_settings, workspace
-from flows.steps import Done, bring_in, run
+from flows.steps import Done, bring_in, push, run
 from flows.story import Mill, Story, artifact_key, lineage, log_to_run, say
 from gan.durable import run_lock
 from gan.errors import BusyError
@@ -54,6 +54,7 @@ def drift(recipe: str) -> Drift | None:
             return None
         close_orphans("drift", recipe)
         bring_in(mill, story)
+        run(story, "push", lambda: push(mill))
         run(story, "drift", compare)
     # Past the lock: the retraining that the telling may start takes it.
     struck = checking.conclude(mill, found[0], wants_retrain=True)

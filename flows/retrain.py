@@ -27,7 +27,7 @@ from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
-from flows.steps import bring_in, run
+from flows.steps import bring_in, push, run
 from flows.story import Mill, Step, Story, lineage, say, shown
 from flows.training import follow_training, register_bundle
 from gan.durable import read_json, run_lock
@@ -93,7 +93,7 @@ def retrain(
             return _outcome(mill, story, None)
         run(story, "train", lambda: _train(mill, force=force, fresh=fresh))
         run(story, "evaluate", lambda: _stage(mill, "evaluate"))
-        run(story, "push", lambda: _push(mill))
+        run(story, "push", lambda: push(mill))
         run(story, "register", lambda: _register(mill))
         run(story, "gate", lambda: _gate(mill))
         run(story, "promote", lambda: _promote(mill))
@@ -205,12 +205,6 @@ def _announce(
     mill: Mill, event: notices.Event, says: str, payload: Mapping[str, str | int]
 ) -> None:
     notices.announce(mill.layout, mill.settings, event, mill.recipe.name, says, payload)
-
-
-def _push(mill: Mill) -> tuple[str, str, None]:
-    """Copy data and models to the DVC remote."""
-    count = versions.push(mill.layout, mill.recipe.name)
-    return ("pushed" if count else "unchanged"), f"{count} files" if count else "", None
 
 
 def _generate(mill: Mill) -> tuple[str, str, Path | None]:

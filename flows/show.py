@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from flows.stack import Stack
     from gan.image.sources import SourceSummary
 
-_AT_REST = {"unchanged", "skipped", "held", "waiting"}  # states of a step that did nothing
+# States of a step that did nothing.
+_AT_REST = {"unchanged", "skipped", "held", "waiting", "no-baseline"}
 _console = Console(highlight=False, soft_wrap=True)
 
 

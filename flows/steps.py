@@ -54,6 +54,12 @@ def bring_in(mill: Mill, story: Story) -> None:
     run(story, "record", partial(_record, mill))
 
 
+def push(mill: Mill) -> tuple[str, str, None]:
+    """Copy data and models to the DVC remote."""
+    count = versions.push(mill.layout, mill.recipe.name)
+    return ("pushed" if count else "unchanged"), f"{count} files" if count else "", None
+
+
 def stage_of_data(mill: Mill, stage: str) -> tuple[str, str, None]:
     """Reproduce one DVC stage; show the verdict, and tell of accepted images."""
     name = mill.recipe.name

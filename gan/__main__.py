@@ -30,7 +30,8 @@ def ingest(layout: Layout, recipe: Recipe) -> None:
 
     done = bring_in(recipe.data, layout.root, layout.raw(recipe.name))
     skipped = f", {sum(done.skipped.values())} left out" if done.skipped else ""
-    changes = f"; since the last time {done.changes}" if done.changes.any else ""
+    news = not done.is_first and done.changes.any
+    changes = f"; since the last time {done.changes}" if news else ""
     _say(f"ingest {recipe.name}: {done.images} images in {done.seconds:.1f} s{skipped}{changes}")
 
 

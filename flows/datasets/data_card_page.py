@@ -111,14 +111,17 @@ def _facts(kept: pd.DataFrame) -> str:
 
 def _histogram(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", says: str) -> str:
     """Return a small histogram; its ends are the smallest and the largest value."""
-    heights, edges = np.histogram(values, bins=_BINS)
+    least, most = float(values.min()), float(values.max())
+    if least == most:
+        return "the same for all"
+    heights, _ = np.histogram(values, bins=_BINS)
     tallest = max(1, int(heights.max()))
     bars = "".join(
         f'<rect x="{5 * place}" y="{26 - tall:.1f}" width="4" height="{tall:.1f}"/>'
         for place, tall in enumerate(26 * heights / tallest)
         if tall
     )
-    ends = f"{_number(float(edges[0]))} to {_number(float(edges[-1]))}"
+    ends = f"{_number(least)} to {_number(most)}"
     return (
         f'<svg role="img" viewBox="0 0 150 26"><title>{says}, {ends}</title>{bars}</svg>'
         f"<small>{ends}</small>"

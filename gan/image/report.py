@@ -37,7 +37,7 @@ padding:16px 20px;margin:14px 0}
 table{border-collapse:collapse;width:100%}td,th{padding:7px 10px;text-align:left;vertical-align:top;
 border-top:1px solid #eceff3}tr:first-child>*{border-top:0}th{font-weight:600;color:#475467}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{background:#7aa5e8;height:12px;border-radius:3px;min-width:1px;margin-top:5px}.wide{width:28%}
+.bar{background:#7aa5e8;height:12px;border-radius:3px;min-width:1px;margin-top:5px}.wide{width:20%}
 .tiles{display:flex;flex-wrap:wrap;gap:5px}figure{margin:0;max-width:150px}
 img{width:48px;height:48px;object-fit:contain;border:1px solid #e3e6ec;border-radius:4px;
 background:#fff;image-rendering:pixelated;display:block}

@@ -45,6 +45,7 @@ class Ingested:
         clutter: Files left out in silence (notes, hidden files, tables).
         skipped: Files left out, by reason code.
         noted: Files taken in although something is odd about them, by reason code.
+        is_first: There was no ingest before.
         changes: What differs from the ingest before; all is added when there was none.
         seconds: Wall time.
     """
@@ -55,6 +56,7 @@ class Ingested:
     clutter: int
     skipped: dict[str, int]
     noted: dict[str, int]
+    is_first: bool
     changes: Changes
     seconds: float
 
@@ -122,6 +124,7 @@ def ingest(spec: DataSpec, root: Path, destination: Path) -> Ingested:
         clutter=survey.clutter,
         skipped=dict(sorted(survey.skipped.items())),
         noted=dict(sorted(survey.noted.items())),
+        is_first=packer.before.empty,
         changes=changes,
         seconds=time.monotonic() - started,
     )

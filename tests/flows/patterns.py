@@ -56,6 +56,7 @@ def furnish(layout: Layout, recipe: str, count: int = 700) -> None:
         image[:] = np.where(np.roll(patterns[label], shift, (0, 1)), ink, paper)
     np.save(folder / "images.npy", images)
     np.save(folder / "labels.npy", labels)
+    np.save(folder / "groups.npy", np.arange(len(labels)))
     sums = [sha256(folder / name) for name in ("images.npy", "labels.npy")]
     digest = hashlib.sha256(json.dumps([*sums, CLASSES]).encode()).hexdigest()
     meta = {"classes": CLASSES, "resolution": SIDE_PX, "channels": 3, "count": count}

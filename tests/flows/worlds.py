@@ -48,6 +48,7 @@ def furnish(layout: Layout, recipe: str) -> None:
     labels = np.array([classes.index(drawing.label) for drawing in drawings], np.int64)
     np.save(folder / "images.npy", images)
     np.save(folder / "labels.npy", labels)
+    np.save(folder / "groups.npy", np.arange(len(labels)))
     sums = [sha256(folder / name) for name in ("images.npy", "labels.npy")]
     digest = hashlib.sha256(json.dumps([*sums, classes]).encode()).hexdigest()
     meta = {"classes": classes, "resolution": 32, "channels": 3, "count": IMAGES, "digest": digest}
