@@ -64,7 +64,10 @@ def graph(tmp_path: Path) -> Layout:
     outs = {}
     for name, stage in document["stages"].items():
         stage["do"]["cmd"] = f"python work.py {name} ${{key}}"
-        outs[name] = [out.replace("${key}", "a") for out in stage["do"]["outs"]]
+        names = [
+            key for out in stage["do"]["outs"] for key in (out if type(out) is dict else [out])
+        ]
+        outs[name] = [out.replace("${key}", "a") for out in names]
         for code in (each for each in stage["do"]["deps"] if "$" not in each):
             path = root / code if code.endswith(".py") else root / code / "module.py"
             path.parent.mkdir(parents=True, exist_ok=True)
