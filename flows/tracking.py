@@ -200,7 +200,7 @@ def log_dataset(
         run: The run.
         name: What the page shows, say the recipe.
         digest: SHA-256 of the data; MLflow keeps its first 36 characters.
-        source: Where DVC has it: `path`, `rev` (git), `md5`.
+        source: Where DVC has it: `path`, `rev` (git), `md5`; and where its record is.
         profile: Counts, say {"images": 6000, "classes": 9}.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag

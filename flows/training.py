@@ -10,6 +10,8 @@ from typing import Any
 
 from flows import registry, tracking, versions
 from flows.artifacts import ProgressBar
+from flows.datasets import catalog
+from flows.datasets.data_card import CARD, PAGE
 from flows.registry import Version
 from flows.story import Mill, headline, run_log
 from flows.tracking import Row, StatsTail, TrackedRun
@@ -19,6 +21,7 @@ from gan.errors import GanmillError, PreemptedError
 from gan.training.identity import run_folder
 
 STATS = "stats.jsonl"
+DATA = "data"  # among a run's artifacts: the card of what it was trained on
 ALBUM = ("interpolation.png", "training.gif")
 
 
@@ -91,7 +94,7 @@ def register_bundle(mill: Mill) -> tuple[Version, bool]:
     card = read_json(bundle / "card.json")
     report = read_json(layout.evaluation(recipe.name) / "metrics.json")
     version = registry.register(mill.settings, recipe.name, bundle, run, version_tags(mill, report))
-    publish_report(mill, run, version, layout.evaluation(recipe.name), round(card["kimg"] * 1000))
+    _publish(mill, run, version, layout.evaluation(recipe.name), card)
     folder = run_folder(layout, recipe)
     album = [folder / name for name in ALBUM if (folder / name).exists()]
     tracking.log_files(run, album, "training")
@@ -124,7 +127,7 @@ def adopt_shipped(mill: Mill, report: Mapping[str, Any], digest: str) -> Version
     tags = version_tags(mill, report) | {"data_version": data_version}
     version = registry.register(mill.settings, recipe.name, shipped, run, tags)
     folder = layout.version_report(recipe.name, digest)
-    publish_report(mill, run, version, folder, round(card["kimg"] * 1000))
+    _publish(mill, run, version, folder, card)
     return version
 
 
@@ -141,9 +144,12 @@ def version_tags(mill: Mill, report: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Path, nimg: int) -> None:
+def _publish(
+    mill: Mill, run: TrackedRun, version: Version, folder: Path, card: Mapping[str, Any]
+) -> None:
     """Send a version's metrics and pictures to its run, describe it, and close it."""
     pictures = sorted(folder.glob("*.png"))
+    nimg = round(card["kimg"] * 1000)
     tracking.log_report(run, folder / "metrics.json", pictures, nimg=nimg)
     tags = {"bundle_digest": version.digest, "model_version": str(version.number)}
     tracking.tag_run(run, tags)
@@ -153,9 +159,21 @@ def publish_report(mill: Mill, run: TrackedRun, version: Version, folder: Path, 
         f"**{mill.recipe.name} v{version.number}**, bundle `{version.digest[:12]}`.\n\n"
         f"- made by [{mill.lineage.flow_run_name}]({mill.lineage.flow_run_url}) in Prefect\n"
         f"- registered as [v{version.number}]({version.url})\n"
-        f"- data version (DVC) `{version.tags.get('data_version', '')}`",
+        f"- data version (DVC) `{version.tags.get('data_version', '')}`"
+        f"{_data_card(mill, run, card['data_digest'])}",
     )
     tracking.close_run(run, "FINISHED")
+
+
+def _data_card(mill: Mill, run: TrackedRun, digest: str) -> str:
+    """Send the data card of what a run was trained on, with its Croissant; return a link to it."""
+    record = mill.layout.dataset(mill.recipe.name, digest)
+    if not (record / catalog.RECORD).exists():
+        return ""  # a shipped bundle was trained elsewhere
+    tracking.log_folder(run, record / CARD, DATA)
+    tracking.log_files(run, [record / catalog.CROISSANT], DATA)
+    base, _, view = run.url.partition("?")
+    return f"; [data card]({base}/artifacts/{DATA}/{PAGE}?{view})"
 
 
 def _log_data(mill: Mill, run: TrackedRun, meta: Mapping[str, Any]) -> None:
@@ -164,6 +182,7 @@ def _log_data(mill: Mill, run: TrackedRun, meta: Mapping[str, Any]) -> None:
         "path": str(layout.train_data(name).relative_to(layout.root)),
         "rev": versions.git_revision(layout.root).revision,
         "md5": versions.data_version(layout, name),
+        "record": str(layout.dataset(name, str(meta["digest"])).relative_to(layout.root)),
     }
     profile = {"images": meta["count"], "classes": len(meta["classes"])}
     tracking.log_dataset(run, name, str(meta["digest"]), source, profile)

@@ -137,6 +137,22 @@ def test_batch_version_run_and_flow_run_name_each_other(
     assert asset["data_version"] == of_version["data_version"] == of_run["data_version"]
 
 
+def test_a_run_carries_its_data_and_their_card(
+    told: Any, mill_root: Path, mill_settings: Settings
+) -> None:
+    """MLflow has the images as an input with their digest, and the data card among the files."""
+    (version,) = (v for v in _versions(mill_settings) if v["version"] == str(told["champion"]))
+    run = _mlflow(mill_settings, f"runs/get?run_id={version['run_id']}")["run"]
+    (given,) = run["inputs"]["dataset_inputs"]
+    source = json.loads(given["dataset"]["source"])
+    record = json.loads((mill_root / source["record"] / "dataset.json").read_text())
+    assert record["digest"].startswith(given["dataset"]["digest"])
+    listed = _mlflow(mill_settings, f"artifacts/list?run_id={version['run_id']}&path=data")
+    files = {file["path"] for file in listed["files"]}
+    assert {"data/index.html", "data/croissant.json"} <= files
+    assert "/artifacts/data/index.html?" in _tags(run["data"])["mlflow.note.content"]
+
+
 def test_flow_run_shows_what_people_look_for(told: Any, mill_settings: Settings) -> None:
     """The flow run's page holds verdict, metrics, gate, batch, steps and progress."""
     flow_run = told["links"]["flow run"].rpartition("/")[2]
