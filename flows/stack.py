@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import psutil
 
+from flows.listeners import listener
 from flows.settings import Settings, quiet_environment
 from gan.durable import read_json, run_lock, write_json
 from gan.errors import DamagedError, ServiceError, UsageError
@@ -246,27 +247,16 @@ def _is_free(layout: Layout, settings: Settings, name: str) -> bool:
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return True
-    listener = _listener(port)
+    found = listener(port)
     with contextlib.suppress(psutil.Error, ProcessLookupError):
-        if listener and listener.environ().get(_MARK) == str(layout.root):
-            _record(layout, name, os.getpgid(listener.pid), {"url": _url(settings, name)})
+        if found and found.environ().get(_MARK) == str(layout.root):
+            _record(layout, name, os.getpgid(found.pid), {"url": _url(settings, name)})
             return False
-    holder = f"process {listener.pid} ({listener.name()})" if listener else "another program"
+    holder = f"process {found.pid} ({found.name()})" if found else "another program"
     raise UsageError(
         f"port {port} for {name} is taken by {holder}. "
         f"Set GANMILL_{name.upper()}_PORT to a free port, or stop that program."
     )
-
-
-def _listener(port: int) -> psutil.Process | None:
-    """Return the process that listens on a loopback port, as far as we may know."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            for connection in process.net_connections(kind="tcp"):
-                listens = connection.status == psutil.CONN_LISTEN
-                if listens and connection.laddr and connection.laddr.port == port:
-                    return process
-    return None
 
 
 def _look(settings: Settings, name: str, record: dict[str, Any] | None) -> Server:

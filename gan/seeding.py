@@ -4,8 +4,10 @@ A killed run that comes back to the same place (say "train", nimg 51,200) draws 
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_at(seed: int, *place: int | str) -> int:
@@ -15,11 +17,13 @@ def seed_at(seed: int, *place: int | str) -> int:
 
 
 def generator_at(
-    seed: int, *place: int | str, device: torch.device | str = "cpu"
-) -> torch.Generator:
+    seed: int, *place: int | str, device: "torch.device | str" = "cpu"
+) -> "torch.Generator":
     """Return a generator on `device` whose stream depends only on `seed` and `place`.
 
     The streams of different device types differ: what must be equal everywhere (latents of
     assets, the order of images) is drawn on the CPU and moved.
     """
+    import torch  # a second; what draws no tensors does without
+
     return torch.Generator(device).manual_seed(seed_at(seed, *place))

@@ -101,6 +101,7 @@ def ports(root: Path) -> tuple[int, int]:
     return int(first), int(second)
 
 
+@pytest.mark.timeout(1500)  # it is every command there is, some of them twice
 def test_every_command_of_the_readme_works_as_it_stands(workspace: Path) -> None:
     """A newcomer may type the README from top to bottom, and every line ends with success."""
     targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
