@@ -67,12 +67,10 @@ def recipes(found: Mapping[str, Recipe], *, as_json: bool) -> None:
     table = Table("recipe", "images", "size", "training", "schedule", box=None, padding=(0, 2))
     for name, recipe in found.items():
         data, schedule = recipe.data, recipe.schedule
-        source = f"{data.glyphs.count:,} drawn" if data.glyphs else shown(Path(data.path))
-        when = ", ".join(
-            f"{verb} {cron}"
-            for verb, cron in (("retrain", schedule.retrain), ("generate", schedule.generate))
-            if cron
-        )
+        drawn = f"{data.glyphs.count:,} drawn" if data.glyphs else ""
+        source = drawn or data.url or data.dataset or shown(Path(data.path))
+        crons = schedule.model_dump(exclude={"timezone"})
+        when = ", ".join(f"{verb} {cron}" for verb, cron in crons.items() if cron)
         table.add_row(
             name, source, f"{data.resolution} px", recipe.train.budget.shown, when or "by hand"
         )
