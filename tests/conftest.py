@@ -28,6 +28,8 @@ _TOGETHER = {
         "tests/faults/test_promotion_kills.py",
         *(f"tests/flows/gate/test_{name}.py" for name in ("judging", "self_test", "situations")),
         "tests/flows/papers/test_folder.py",
+        "tests/flows/datasets/test_tracing.py",
+        "tests/flows/drift/test_checking.py",
         *(
             f"tests/flows/test_{name}.py"
             for name in ("approval", "reconcile", "registry", "release", "tracking", "watch")
