@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from flows import stores
 from flows.datasets.catalog import DatasetRecord, find, read_sums
@@ -15,28 +16,17 @@ from gan.durable import sha256
 from gan.errors import DamagedError, ServiceError
 from gan.paths import Layout
 from tests.flows.datasets.rooms import RECIPE, accept, make_room
-
-pytest.importorskip("dvc_s3", reason="ganmill[s3] is not installed")
-moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-s3fs = pytest.importorskip("s3fs", reason="ganmill[s3] is not installed")
+from tests.gan.image.stores import s3_server
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """Return the address of an S3-compatible server with a bucket `data`, and be let in."""
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_server() as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # nobody is asked for credentials
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         s3fs.S3FileSystem(skip_instance_cache=True).mkdir("data")
         yield address
-    server.stop()
 
 
 @pytest.fixture(scope="module")
