@@ -25,11 +25,6 @@ class Refreshed:
     note: str
 
 
-def source_file(layout: Layout, name: str) -> Path:
-    """Return the file that pins a recipe's images, below the workspace."""
-    return layout.pin(name).with_name("source.json").relative_to(layout.root)
-
-
 def refresh(layout: Layout, recipe: Recipe, *, download: bool = False) -> Refreshed | None:
     """Pin what a recipe's source holds now; None for sources that DVC watches itself.
 
@@ -75,10 +70,10 @@ def found_at(layout: Layout, data: DataSpec, *, download: bool) -> Pin:
 def _pin_path(layout: Layout, recipe: Recipe) -> Path:
     """Return where the pin of a recipe is; it is written without a question, so it must be ours."""
     path = layout.root / recipe.data.path
-    wanted = source_file(layout, recipe.name)
-    if path.resolve() != (layout.root / wanted).resolve():
+    wanted = layout.source_listing(recipe.name)
+    if path.resolve() != wanted.resolve():
         raise RecipeError(
             f"params.yaml: recipes.{recipe.name}.data.path is {recipe.data.path!r}, but a source "
-            f"elsewhere is pinned in {wanted}. Write that."
+            f"elsewhere is pinned in {wanted.relative_to(layout.root)}. Write that."
         )
     return path

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.listing import found_at, source_file
+from flows.listing import found_at
 from flows.pins import write_pin
 from gan.durable import write_json
 from gan.errors import SourceError, UsageError
@@ -170,7 +170,7 @@ def _opened(layout: Layout, name: str, images: str) -> "Iterator[_Source]":
         from gan.image.remote import opened
 
         listing = look(images)
-        path = str(source_file(layout, name))
+        path = str(layout.source_listing(name).relative_to(layout.root))
         data = {"source": "url", "path": path, "url": images}
         with opened(listing) as read:
             yield _Source(listing.address.shown, data, read, listing.pin())
@@ -187,7 +187,7 @@ def _open_set(layout: Layout, name: str, dataset: str, *, download: bool) -> "It
     """Yield a set of torchvision, fetched if that was asked for."""
     from gan.image.torchvision_sets import members
 
-    path = str(source_file(layout, name))
+    path = str(layout.source_listing(name).relative_to(layout.root))
     spec = DataSpec(source="torchvision", path=path, dataset=dataset)
     pin = found_at(layout, spec, download=download)
     data = {"source": "torchvision", "path": path, "dataset": dataset}

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from gan.errors import SourceError
+from gan.image.addresses import parse
 from gan.image.members import FOLDER, Member, Survey
 from gan.image.reading import read_members
 from gan.sections import DataSpec, GlyphsSpec
@@ -35,8 +35,7 @@ def open_members(spec: DataSpec, root: Path, survey: Survey) -> Iterator[Member]
 def source_name(spec: DataSpec) -> str:
     """Return what the index calls the source: never with a login or a signature in it."""
     if spec.url is not None:
-        parts = urlsplit(spec.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return parse(spec.url).shown
     if spec.dataset is not None:
         return f"torchvision:{spec.dataset}"
     return "glyphs" if spec.source == "glyphs" else spec.path

@@ -24,7 +24,6 @@ from gan.image.labels import Values, Wanted, columns
 from gan.image.members import Member, Survey, check_total, is_misnamed
 from gan.image.opening import check_count, open_members, source_name
 from gan.image.packing import Packer, Payload
-from gan.image.reading import read_members
 from gan.image.shards import Entry, write_index
 from gan.sections import DataSpec
 
@@ -179,20 +178,6 @@ def _skipped_report(survey: Survey) -> dict[str, object]:
         "skipped": told(survey.skipped, survey.examples),
         "noted": told(survey.noted, survey.oddities),
     }
-
-
-def inspect(
-    path: Path, label_from: str | list[str] = "folder", group_from: str | None = None
-) -> SourceSummary:
-    """Look through a folder, an archive or a parquet file.
-
-    Raises:
-        SourceError: As `sources.ingest` does.
-    """
-    survey = Survey()
-    return look_through(
-        read_members(path, survey), survey, Wanted(label_from, group_from), str(path)
-    )
 
 
 def look_through(

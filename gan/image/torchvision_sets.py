@@ -92,7 +92,7 @@ def home(name: str, root: Path) -> Path:
         SourceError: It is none of `SETS`.
     """
     known(name)
-    return Layout(root).state / "torchvision" / name
+    return Layout(root).torchvision / name
 
 
 def is_there(name: str, root: Path) -> bool:

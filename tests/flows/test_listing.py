@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.listing import refresh, source_file
+from flows.listing import refresh
 from gan.durable import read_json
 from gan.errors import RecipeError, SourceError
 from gan.image.sources import ingest
@@ -23,7 +23,7 @@ def test_a_source_is_pinned_when_it_changed_and_else_left_alone(tmp_path: Path) 
     """The file that DVC watches keeps its bytes and time until there is something new."""
     archive = zipped(tmp_path)
     layout = Layout(tmp_path / "work")
-    path = str(source_file(layout, "pets"))
+    path = str(layout.source_listing("pets").relative_to(layout.root))
     recipe = _recipe(DataSpec(source="url", path=path, url=f"file://{archive.parent}/in"))
     first = refresh(layout, recipe)
     written = (layout.root / path).stat().st_mtime_ns
@@ -44,7 +44,7 @@ def test_what_was_pinned_is_what_comes_in(tmp_path: Path) -> None:
     """An ingest after a look brings it in; one after a change asks for another look."""
     archive = zipped(tmp_path)
     layout = Layout(tmp_path / "work")
-    path = str(source_file(layout, "pets"))
+    path = str(layout.source_listing("pets").relative_to(layout.root))
     recipe = _recipe(DataSpec(source="url", path=path, url=f"file://{archive}"))
     refresh(layout, recipe)
     done = ingest(recipe.data, layout.root, layout.raw("pets"))
@@ -58,7 +58,7 @@ def test_what_was_pinned_is_what_comes_in(tmp_path: Path) -> None:
 def test_a_torchvision_set_that_is_here_comes_in(tmp_path: Path) -> None:
     """Its name is all that a recipe says; classes are folders, so `label_from: folder` works."""
     layout = Layout(tmp_path)
-    path = str(source_file(layout, "pets"))
+    path = str(layout.source_listing("pets").relative_to(layout.root))
     recipe = _recipe(DataSpec(source="torchvision", path=path, dataset="FashionMNIST"))
     with pytest.raises(SourceError, match="GANMILL_DOWNLOAD=1"):
         refresh(layout, recipe)

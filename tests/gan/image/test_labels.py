@@ -10,8 +10,9 @@ import pytest
 
 from gan.errors import SourceError
 from gan.image.shards import read_index
-from gan.image.sources import Ingested, ingest, inspect
+from gan.image.sources import Ingested, ingest
 from gan.sections import DataSpec
+from tests.gan.image.looking import inspect
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")

@@ -16,8 +16,9 @@ from PIL import Image
 from gan.durable import read_json
 from gan.errors import SourceError
 from gan.image.shards import Shards, places, read_index
-from gan.image.sources import ingest, inspect
+from gan.image.sources import ingest
 from gan.sections import DataSpec, GlyphsSpec
+from tests.gan.image.looking import inspect
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")

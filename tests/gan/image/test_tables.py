@@ -15,8 +15,9 @@ from PIL import Image
 from gan.durable import read_json
 from gan.errors import SourceError
 from gan.image.shards import Shards, places, read_index
-from gan.image.sources import ingest, inspect
+from gan.image.sources import ingest
 from gan.sections import DataSpec
+from tests.gan.image.looking import inspect
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from gan.errors import SourceError
 from gan.image.shards import read_index
-from gan.image.sources import ingest, inspect
+from gan.image.sources import ingest
 from gan.sections import DataSpec
+from tests.gan.image.looking import inspect
 
 
 def picture(seed: int) -> bytes:
