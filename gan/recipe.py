@@ -7,8 +7,9 @@ reads `3e-4` as a string, `no` as False, and keeps the last of two equal keys).
 import difflib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -20,6 +21,7 @@ from gan.sections import (
     NETWORK_DEFAULTS,
     AssetsSpec,
     DataSpec,
+    DetectorSpec,
     DriftSpec,
     EvaluateSpec,
     GateSpec,
@@ -43,7 +45,15 @@ class Recipe(Section):
     gate: GateSpec = GateSpec()
     drift: DriftSpec = DriftSpec()
     assets: AssetsSpec = AssetsSpec()
+    detector: DetectorSpec = DetectorSpec()
     schedule: ScheduleSpec = ScheduleSpec()
+
+    @model_validator(mode="after")
+    def _campaigns_have_one_name(self) -> "Recipe":
+        for name in self.schedule.campaigns:
+            if name not in self.assets.campaigns:
+                raise ValueError(f"schedule.campaigns: assets.campaigns has no {name!r}")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -200,16 +210,29 @@ def _place(loc: tuple[int | str, ...]) -> list[str]:
 def _section_at(place: list[str]) -> type[BaseModel] | None:
     """Return the section at a dotted place inside a recipe, or None where there is a value."""
     model: type[BaseModel] = Recipe
+    is_name = False  # of one section among several, as a campaign's
     for part in place:
+        if is_name:
+            is_name = False
+            continue
         if part not in model.model_fields:
             return None
         field = model.model_fields[part].annotation
-        inner = [o for o in (field, *get_args(field)) if isinstance(o, type)]
+        parts = list(_parts(field))
+        is_name = any(get_origin(each) is dict for each in parts)
+        inner = [each for each in parts if isinstance(each, type)]
         sections = [o for o in inner if issubclass(o, BaseModel)]
         if not sections:
             return None
         model = sections[0]
     return model
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield a type and all that it is made of: of `dict[str, X] | None` also X."""
+    yield annotation
+    for each in get_args(annotation):
+        yield from _parts(each)
 
 
 def _suggestion(place: list[str]) -> str:

@@ -3,7 +3,15 @@
 from gan.sections.base import ImageSize, Reason, Resolution, Section, Sha256, Share
 from gan.sections.data import ContractSpec, DataSpec, DriftSpec, GlyphsSpec
 from gan.sections.gate import GateSpec, WatchSpec
-from gan.sections.production import AssetsSpec, ScheduleSpec
+from gan.sections.production import (
+    DEFAULT_CAMPAIGN,
+    AssetsSpec,
+    CampaignSpec,
+    DetectorSpec,
+    ScheduleSpec,
+    ScreensSpec,
+    SegmentSpec,
+)
 from gan.sections.training import (
     EXTRACTORS,
     NETWORK_DEFAULTS,
@@ -14,12 +22,15 @@ from gan.sections.training import (
 )
 
 __all__ = [
+    "DEFAULT_CAMPAIGN",
     "EXTRACTORS",
     "NETWORK_DEFAULTS",
     "AssetsSpec",
     "BudgetSpec",
+    "CampaignSpec",
     "ContractSpec",
     "DataSpec",
+    "DetectorSpec",
     "DriftSpec",
     "EvaluateSpec",
     "GateSpec",
@@ -29,7 +40,9 @@ __all__ = [
     "Reason",
     "Resolution",
     "ScheduleSpec",
+    "ScreensSpec",
     "Section",
+    "SegmentSpec",
     "Sha256",
     "Share",
     "TrainSpec",
