@@ -10,6 +10,7 @@ data/<recipe>/kind.json              prepare: channels and resolution, all an ex
 models/<recipe>/extractor/           extractor: the metric's feature network
 models/<recipe>/bundle/              train: generator, critic, card
 models/<recipe>/history.json         train: what was measured on the way
+models/<recipe>/detector/            what tells the recipe's synthetic images from real ones
 models/<recipe>/source.json          what lies at an address or in a torchvision set, in git
 data/<recipe>/checkouts/<digest>/    an earlier data version: raw, facts, train, kind.json
 reports/<recipe>/data/               validate: the readable report (Data Docs)
@@ -180,6 +181,15 @@ class Layout:
     def drift_checks(self, recipe: str) -> Path:
         """How each comparison with the champion's images ended, a line each."""
         return self.state / "drift" / f"{recipe}.jsonl"
+
+    @property
+    def signing(self) -> Path:
+        """The local certificate and key that assets are signed with where no other is set."""
+        return self.state / "signing"
+
+    def detector(self, recipe: str) -> Path:
+        """What tells a recipe's synthetic images from real ones."""
+        return self.root / "models" / recipe / "detector"
 
     @property
     def notices(self) -> Path:
