@@ -22,19 +22,20 @@ class SegmentSpec(Section):
 
 
 class ScreensSpec(Section):
-    """What sets an asset aside; 0 or false leaves a screen out. All are asked of every asset.
+    """What sets an asset aside; 0 or null leaves a screen out, blank ones are always told.
 
     `off_class` is the least probability of its own class, as the recipe's own extractor sees it.
     `near_distance` are bits of 64 within which another asset of the batch, or of the `past` batches
     before it, is a near duplicate (of like colours too). `copies` is the share of held-out images
     that lie as near to a training image as an asset may not. `moderation` names a local folder of
     an image classifier (extra `moderation`) and `refuse` its labels that set aside from that score.
+    The critic's word is the campaign's `rejection`; with it goes the screen for noise.
     """
 
-    off_class: Share = 0.02
-    near_distance: int = Field(default=2, ge=0, le=11)
+    off_class: Share = 0.05
+    near_distance: int = Field(default=3, ge=0, le=11)
     past: int = Field(default=10, ge=0, le=1000)
-    copies: Share = 0.002
+    copies: Share = 0.02
     moderation: Annotated[str, Field(min_length=1)] | None = None
     refuse: dict[str, Share] = Field(default_factory=dict)
 
