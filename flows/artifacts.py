@@ -78,7 +78,8 @@ def show_gate(mill: Mill, candidate: Version, judged: "Judged") -> None:
 def show_batch(minted: "Minted", champion: Version) -> None:
     """Show a batch that was minted."""
     create_markdown_artifact(
-        f"# Batch {minted.batch_id}\n\n{minted.accepted} assets accepted of {minted.count}, from "
+        f"# Batch {minted.batch_id}\n\n{minted.accepted} of {minted.wanted} wanted assets, from "
+        f"{minted.candidates} candidates of "
         f"[{champion.recipe} v{champion.number}]({champion.url}).\n\n"
         f"Contact sheet: `{minted.folder / SHEET}`",
         key=artifact_key(champion.recipe, "batch"),

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from flows import data_commands, drift_commands, extractors, measuring, releasing
+from flows import (
+    asset_commands,
+    data_commands,
+    drift_commands,
+    extractors,
+    measuring,
+    releasing,
+)
 from flows.session import (
     look_at_source,
     place,
@@ -25,6 +32,7 @@ app = typer.Typer(
     help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
     epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
+app.add_typer(asset_commands.commands)
 app.add_typer(measuring.commands)
 app.add_typer(releasing.commands)
 app.add_typer(drift_commands.commands)
@@ -232,27 +240,6 @@ def retrain(
         print(f"retrain {recipe}", file=sys.stderr)
         outcome = run("flows.retrain", "retrain", recipe, force=force, fresh=fresh)
         show.outcome(layout, settings, outcome, as_json=as_json)
-
-
-@app.command(epilog="Example: ganmill generate stickers --count 200 --seed 7")
-def generate(
-    recipe: RecipeName,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Assets wanted; the recipe's count if not given.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the latents; the recipe's if not given.")
-    ] = None,
-    slot: Annotated[
-        str | None, typer.Option(help="The occasion, one batch each; today if not given.")
-    ] = None,
-) -> None:
-    """Mint a batch of assets from the champion."""
-    layout, settings = place()
-    require_recipe(layout, recipe)
-    with servers(layout, settings) as run:
-        folder = run("flows.generate", "generate", recipe, count, seed, slot)
-        print(f"Contact sheet: {folder / 'index.html'}")
 
 
 @app.command(epilog="Example: ganmill status --json")

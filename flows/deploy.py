@@ -116,10 +116,20 @@ def _of_recipe(recipe: Recipe) -> list[Any]:
         _deployment(
             generate,
             name,
-            f"Mint a batch of {recipe.assets.count} assets from the champion of {name}.",
+            f"Mint a batch of {recipe.assets.wanted} assets from the champion of {name}.",
             given,
             cron(recipe.schedule.generate),
             triggers=[follows],
+        ),
+        *(
+            _deployment(
+                generate,
+                f"{name}:{campaign}",  # no recipe's name holds a colon
+                f"Mint {recipe.assets.campaign(campaign).wanted} assets for {campaign}.",
+                {**given, "campaign": campaign},
+                cron(line),
+            )
+            for campaign, line in recipe.schedule.campaigns.items()
         ),
         _deployment(
             approve,
@@ -146,7 +156,7 @@ def _deployment(
         name=name,
         description=description,
         parameters=dict(parameters),
-        tags=[_TAG, *([name] if parameters else [])],
+        tags=[_TAG, *([str(parameters["recipe"])] if parameters else [])],
         schedule=schedule,
         triggers=list(triggers),
         concurrency_limit=concurrency_limit,

@@ -1,4 +1,4 @@
-"""The `generate` flow: mint a batch of assets from the champion, resolved once to a version.
+"""The `generate` flow: mint a campaign's batch from one exact version, watch it, deliver it.
 
 Started by hand, by schedule, and by every change of the champion (`flows.deploy`).
 """
@@ -11,56 +11,75 @@ from typing import TYPE_CHECKING
 
 from prefect import flow
 
-from flows import delivery, ledger, registry, release, watch
+from flows import delivery, ledger, minting, registry, release, watch
 from flows.artifacts import show_batch
 from flows.registry import Version
 from flows.settings import load_settings, workspace
 from flows.story import Mill, lineage, log_to_run, say, shown
-from gan.errors import ApprovalError, BusyError, GateError, UsageError
+from gan.errors import ApprovalError, BudgetError, BusyError, GateError, UsageError
 from gan.recipe import load_recipe
+from gan.sections import DEFAULT_CAMPAIGN, AssetsSpec, CampaignSpec
 
 if TYPE_CHECKING:
     from gan.assets.batch import Minted
-    from gan.assets.manifest import Request
+    from gan.assets.request import Request
     from gan.bundle import Bundle
 
 _WAIT_SECONDS, _POLL_SECONDS = 600.0, 0.5
+_AUTO_SCHEDULED = "auto-scheduled"  # Prefect's own tag of what a cron line starts
 
 
-@flow(name="generate", flow_run_name="generate-{recipe}", validate_parameters=False)
+@flow(name="generate", flow_run_name="generate-{recipe}-{campaign}", validate_parameters=False)
 def generate(
-    recipe: str, count: int | None = None, seed: int | None = None, slot: str | None = None
+    recipe: str,
+    count: int | None = None,
+    seed: int | None = None,
+    slot: str | None = None,
+    campaign: str = DEFAULT_CAMPAIGN,
 ) -> Path:
     """Mint a batch and return its folder; a complete batch of the same request stays as it is.
 
     Args:
         recipe: A recipe of `params.yaml` that has a champion.
-        count: Assets wanted; the recipe's `assets.count` by default.
-        seed: Of the latents; the recipe's `assets.seed` by default.
-        slot: The occasion; one batch each. The scheduled day by default.
+        count: Accepted assets wanted; the campaign's own count by default.
+        seed: Of the latents; the campaign's own by default.
+        slot: The occasion; one batch each. By default the day, or the minute that a schedule set.
+        campaign: One of `assets.campaigns`; what `assets` itself says by default.
 
     Raises:
-        UsageError: There is no champion yet.
+        UsageError: There is no champion yet, or no such campaign.
         ApprovalError: Production is on hold.
         GateError: The watch held the batch.
+        BudgetError: The batch is delivered, but short of what was wanted.
         DamagedError: Champion, ledger and registered files do not agree.
     """
     layout, settings = workspace(), load_settings()
     loaded = load_recipe(layout.params, recipe)
     mill = Mill(layout, settings, loaded, lineage(settings))
-    minted, version = mint_batch(mill, count=count, seed=seed, slot=slot)
+    minted, version = mint_batch(mill, campaign=campaign, count=count, seed=seed, slot=slot)
     state = "was complete already" if minted.already else f"minted in {minted.seconds:.1f} s"
     say(f"  {minted.accepted} assets of {recipe} v{version.number} {state}: {shown(minted.folder)}")
+    if minted.short:
+        raise BudgetError(
+            f"{recipe}: batch {minted.batch_id} has {minted.accepted} of {minted.wanted} wanted "
+            f"assets: the budget of {minted.candidates} candidates ended. Look at those set aside: "
+            f"{shown(minted.folder / 'index.html')}"
+        )
     return minted.folder
 
 
 def mint_batch(
-    mill: Mill, *, count: int | None = None, seed: int | None = None, slot: str | None = None
+    mill: Mill,
+    *,
+    campaign: str = DEFAULT_CAMPAIGN,
+    count: int | None = None,
+    seed: int | None = None,
+    slot: str | None = None,
 ) -> "tuple[Minted, Version]":
-    """Mint from the champion, tie batch, version and flow run to each other, and watch.
+    """Mint from the campaign's model, tie batch, version and flow run to each other, and watch.
 
     Raises:
-        UsageError: There is no champion yet.
+        UsageError: There is no such model or campaign.
         ApprovalError: Production is on hold; the batches made so far stay as they are.
         GateError: The batch is minted, but held: the watch put production on hold over it, or the
             champion before this one back.
@@ -68,33 +87,91 @@ def mint_batch(
             that were registered.
         ServiceError: MLflow did not answer.
     """
-    from gan.assets.manifest import Request
     from gan.bundle import open_bundle
 
     recipe, settings = mill.recipe, mill.settings
     _require_production(mill)
-    champion = release.serving(mill.layout, settings, recipe.name)
-    if champion is None:
-        raise UsageError(
-            f"{recipe.name}: no champion yet, so there is nothing to mint from. "
-            f"Run: ganmill retrain {recipe.name}"
-        )
-    files = registry.fetch(settings, champion, mill.layout.bundle_store)
-    request = Request(
-        recipe=recipe.name,
-        count=count or recipe.assets.count,
-        seed=recipe.assets.seed if seed is None else seed,
-        slot=slot or _slot_of_the_day(),
-        lineage=_lineage(mill, champion),
-    )
+    spec = campaign_of(recipe.name, recipe.assets, campaign, count=count, seed=seed)
+    version = version_of(mill, spec)
+    files = registry.fetch(settings, version, mill.layout.bundle_store)
+    request = request_of(mill, spec, campaign, version, slot)
     minted = _mint(open_bundle(files), mill, request)
     tag = f"batch.{minted.batch_id}"
-    if tag not in champion.tags:  # also where a kill came between the batch and its tag
-        registry.tag_version(settings, champion, {tag: str(minted.folder)})
+    is_new = tag not in version.tags  # also where a kill came between the batch and its tag
+    if is_new:
+        registry.tag_version(settings, version, {tag: str(minted.folder)})
     if not minted.already:
-        show_batch(minted, champion)
-    _watch(mill, champion, files, minted)
-    return minted, champion
+        show_batch(minted, version)
+    if spec.model == "champion":  # the watch judges what production uses
+        is_new = _watch(mill, version, files, minted)
+    delivery.deliver(mill, spec, version, minted, is_new=is_new)
+    return minted, version
+
+
+def campaign_of(
+    recipe: str, assets: AssetsSpec, campaign: str, *, count: int | None, seed: int | None
+) -> CampaignSpec:
+    """Return a campaign, with another count and seed where they are given.
+
+    Raises:
+        UsageError: There is no such campaign, or its segments say how many.
+    """
+    try:
+        spec = assets.campaign(campaign)
+    except KeyError:
+        known = ", ".join([DEFAULT_CAMPAIGN, *assets.campaigns])
+        raise UsageError(
+            f"params.yaml: recipes.{recipe}.assets.campaigns has no {campaign!r}. Known: {known}."
+        ) from None
+    if count is not None and spec.segments:
+        raise UsageError(
+            f"count: the segments of campaign {campaign!r} say how many assets each of them gets; "
+            f"change them in params.yaml: recipes.{recipe}.assets."
+        )
+    changes = {"count": count, "seed": seed}
+    return spec.model_copy(
+        update={key: value for key, value in changes.items() if value is not None}
+    )
+
+
+def version_of(mill: Mill, spec: CampaignSpec) -> Version:
+    """Return the version that a campaign is minted from, as it is at this moment.
+
+    Raises:
+        UsageError: There is none.
+        DamagedError: Champion, ledger and registered files do not agree.
+    """
+    name = mill.recipe.name
+    champion = release.serving(mill.layout, mill.settings, name)
+    if champion is None:
+        raise UsageError(
+            f"{name}: no champion yet, so there is nothing to mint from. "
+            f"Run: ganmill retrain {name}"
+        )
+    if spec.model == "champion":
+        return champion
+    challenger = registry.by_alias(mill.settings, name, spec.model)
+    if challenger is None:
+        raise UsageError(
+            f"{name}: there is no challenger at present, which the campaign is minted from. "
+            f"See: ganmill status"
+        )
+    return challenger
+
+
+def request_of(
+    mill: Mill, spec: CampaignSpec, campaign: str, version: Version, slot: str | None
+) -> "Request":
+    """Return what is asked of a version for a slot, or for the one that this run was due at."""
+    from gan.assets.request import Request
+
+    return Request(
+        recipe=mill.recipe.name,
+        spec=spec,
+        slot=slot or _slot(),
+        campaign=campaign,
+        lineage=_lineage(mill, version),
+    )
 
 
 def _require_production(mill: Mill) -> None:
@@ -111,10 +188,19 @@ def _mint(bundle: "Bundle", mill: Mill, request: "Request") -> "Minted":
     """Mint a batch; one that another process mints right now is waited for."""
     from gan.assets.batch import mint
 
+    layout, name = mill.layout, mill.recipe.name
     deadline, told = time.monotonic() + _WAIT_SECONDS, False
     while True:
         try:
-            return mint(bundle, mill.recipe.assets, request, mill.layout.batches(mill.recipe.name))
+            return mint(
+                bundle,
+                request,
+                layout.batches(name),
+                minting.marks(layout, mill.settings),
+                minting.references(mill, bundle),
+                past=minting.past_batches(layout, name, request.spec.screens.past),
+                run=minting.workers(mill.settings),
+            )
         except BusyError as error:
             if time.monotonic() > deadline:
                 raise
@@ -124,8 +210,8 @@ def _mint(bundle: "Bundle", mill: Mill, request: "Request") -> "Minted":
             time.sleep(_POLL_SECONDS)
 
 
-def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None:
-    """Have the batch watched, and tell of it.
+def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> bool:
+    """Have the batch watched; return whether it was not before.
 
     Raises:
         GateError: It is held.
@@ -136,27 +222,31 @@ def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None
     if seen.row.violated:
         say(f"  {seen.says}")
     if seen.then != "delivered":
-        delivery.tell(mill, champion, minted, seen)
+        delivery.tell_held(mill, champion, minted, seen)
         raise GateError(f"{name}: batch {minted.batch_id} is held: {seen.says}")
-    if seen.is_new:
-        delivery.tell(mill, champion, minted, seen)
+    return seen.is_new
 
 
-def _slot_of_the_day() -> str:
-    """Return the day the run was due (UTC): a late or repeated run is the same batch."""
+def _slot() -> str:
+    """Return when the run was due (UTC): a late or repeated run is the same batch.
+
+    What a schedule starts has a batch for each time that it is due, anything else one a day.
+    """
     from prefect.runtime import flow_run
 
-    due = flow_run.scheduled_start_time if os.environ.get("PREFECT__FLOW_RUN_ID") else None
-    return f"{due or datetime.now(UTC):%Y-%m-%d}"
+    is_run = bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
+    due = (flow_run.scheduled_start_time if is_run else None) or datetime.now(UTC)
+    is_scheduled = is_run and _AUTO_SCHEDULED in flow_run.tags
+    return f"{due:%Y-%m-%dT%H-%M}" if is_scheduled else f"{due:%Y-%m-%d}"
 
 
-def _lineage(mill: Mill, champion: Version) -> dict[str, str]:
+def _lineage(mill: Mill, version: Version) -> dict[str, str]:
     return {
-        "model_version": str(champion.number),
-        "model_version_url": champion.url,
-        "mlflow_run": champion.run_id,
-        "mlflow_run_url": champion.tags.get("mlflow_run_url", ""),
+        "model_version": str(version.number),
+        "model_version_url": version.url,
+        "mlflow_run": version.run_id,
+        "mlflow_run_url": version.tags.get("mlflow_run_url", ""),
         "flow_run": mill.lineage.flow_run,
         "flow_run_url": mill.lineage.flow_run_url,
-        "data_version": champion.tags.get("data_version", ""),
+        "data_version": version.tags.get("data_version", ""),
     }

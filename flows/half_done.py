@@ -10,17 +10,18 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import delivery, ledger, registry, release, watch
+from flows import delivery, ledger, minting, registry, release, watch
 from flows.artifacts import show_batch
 from flows.held import holder
 from flows.registry import Version
 from flows.story import Mill, shown
 from gan.errors import BusyError, GanmillError, ServiceError
 from gan.paths import Layout
+from gan.sections import CampaignSpec
 
 if TYPE_CHECKING:
     from gan.assets.batch import Minted
-    from gan.assets.manifest import Asked
+    from gan.assets.request import Asked
 
 _LEFT_SECONDS = 24 * 3600.0  # nobody fetches a bundle, or judges one, for so long
 
@@ -66,7 +67,7 @@ def sweep(layout: Layout, recipes: Collection[str]) -> list[str]:
 def _finish(mill: Mill, folder: Path) -> str:
     """Finish one batch; return what became of it."""
     from gan.assets.batch import mint
-    from gan.assets.manifest import read_request
+    from gan.assets.request import read_request
     from gan.bundle import open_bundle
 
     try:
@@ -78,12 +79,19 @@ def _finish(mill: Mill, folder: Path) -> str:
                 "delete the folder"
             )
         files = registry.fetch(mill.settings, version, mill.layout.bundle_store)
-        minted = mint(open_bundle(files), asked.assets, asked.request, folder.parent)
+        bundle = open_bundle(files)
+        minted = mint(
+            bundle,
+            asked.request,
+            folder.parent,
+            minting.marks(mill.layout, mill.settings),
+            minting.references(mill, bundle),
+        )
     except (BusyError, ServiceError):
         raise
     except GanmillError as error:
         return f"cannot be finished: {error}"
-    return f"finished; {_deliver(mill, version, files, minted)}"
+    return f"finished; {_deliver(mill, asked.request.spec, version, files, minted)}"
 
 
 def _version(mill: Mill, asked: "Asked") -> Version | None:
@@ -91,7 +99,9 @@ def _version(mill: Mill, asked: "Asked") -> Version | None:
     return next((version for version in known if version.digest == asked.bundle_digest), None)
 
 
-def _deliver(mill: Mill, version: Version, files: Path, minted: "Minted") -> str:
+def _deliver(
+    mill: Mill, spec: CampaignSpec, version: Version, files: Path, minted: "Minted"
+) -> str:
     """Tie batch and version to each other, tell of the batch, and return how it was taken.
 
     The watch judges the champion alone: a batch of an earlier one says nothing about it.
@@ -104,6 +114,8 @@ def _deliver(mill: Mill, version: Version, files: Path, minted: "Minted") -> str
     registry.tag_version(settings, version, {f"batch.{minted.batch_id}": str(minted.folder)})
     show_batch(minted, version)
     champion = release.serving(layout, settings, name)
-    is_champions = champion is not None and champion.number == version.number
-    seen = watch.observe(mill, version, files, minted) if is_champions else None
-    return delivery.tell(mill, version, minted, seen)
+    if champion is not None and champion.number == version.number:
+        seen = watch.observe(mill, version, files, minted)
+        if seen.then != "delivered":
+            return delivery.tell_held(mill, version, minted, seen)
+    return delivery.deliver(mill, spec, version, minted, is_new=True)

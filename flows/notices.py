@@ -27,7 +27,7 @@ from gan.recipe import NAME_PATTERN
 
 Event = Literal[
     "data.accepted", "data.drifted", "model.trained", "model.waiting", "model.promoted",
-    "model.rejected", "model.rolled_back", "batch.delivered", "batch.held",
+    "model.rejected", "model.rolled_back", "batch.delivered", "batch.held", "batch.waiting",
 ]  # fmt: skip
 _PREFECT_SECONDS = 3.0
 _WEBHOOK_SECONDS = 5.0

@@ -11,7 +11,14 @@ GANMILL_MLFLOW_SECONDS    the longest that one call may wait for MLflow   (10)
 
 GANMILL_INCEPTION_WEIGHTS    path or address of the FID network's file, for `ganmill extractor add`
 GANMILL_DOWNLOAD             1: torchvision may fetch its data sets from their makers   (0)
-GANMILL_DASK_SCHEDULER       address of a Dask scheduler whose machines look at the images   (none)
+GANMILL_DASK_SCHEDULER       address of a Dask scheduler whose machines look at the images and
+                             mint   (none)
+
+GANMILL_MINT_WORKERS           threads that mint on this machine   (one for each processor)
+GANMILL_SIGNING_CERTIFICATE    PEM file of the certificates that sign assets, yours first
+GANMILL_SIGNING_KEY            PEM file of its key, Ed25519 or elliptic curve   (one is made)
+GANMILL_WATERMARK_KEY          file whose bytes key the watermark   (a public key: all can read it)
+GANMILL_MODERATOR              package.module:function that is asked about each asset   (none)
 
 `infra/env.example` has them all, to copy from.
 """
@@ -21,7 +28,14 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gan.errors import UsageError
@@ -52,6 +66,12 @@ def _login_name() -> str:
         return "somebody"
 
 
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """The environment's answers, with an embedded default for each."""
 
@@ -71,6 +91,11 @@ class Settings(BaseSettings):
     inception_weights: SecretStr | None = None  # an address may hold a password
     download: bool = False
     dask_scheduler: str | None = None
+    mint_workers: int = Field(default_factory=_processors, ge=1, le=256)
+    signing_certificate: Path | None = None
+    signing_key: Path | None = None
+    watermark_key: Path | None = None
+    moderator: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
     @field_validator("notice_webhook")
     @classmethod
@@ -85,6 +110,12 @@ class Settings(BaseSettings):
             if not is_web:
                 raise ValueError("must be a web address that begins with http:// or https://")
         return value
+
+    @model_validator(mode="after")
+    def _signs_with_both(self) -> "Settings":
+        if (self.signing_certificate is None) != (self.signing_key is None):
+            raise ValueError("GANMILL_SIGNING_CERTIFICATE and GANMILL_SIGNING_KEY go together")
+        return self
 
     @property
     def prefect_url(self) -> str:
@@ -121,6 +152,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of several settings together
+            raise UsageError(f"{first['msg'].removeprefix('Value error, ')}.") from error
         name = str(first["loc"][0])
         name = name if name.isupper() else f"GANMILL_{name.upper()}"
         if name in _SECRETS:  # its cause would quote the value

@@ -44,7 +44,7 @@ class Row(BaseModel):
         since: The ledger line that these rows count from: the version became champion, or a person
             resumed production.
         time_utc: When the row was written.
-        accepted_share: Accepted assets of all, 0 to 1.
+        accepted_share: Candidates that passed every screen, of all, 0 to 1.
         canary_deviation: Mean difference from the kept canary assets, levels of 255; None where the
             gate decision is not on this machine.
         violated: Whether the batch breaks a bound.
@@ -150,11 +150,11 @@ def read(path: Path) -> list[Row]:
 
 def _row(mill: Mill, version: Version, bundle: Path, minted: "Minted") -> Row:
     spec = mill.recipe.gate.watch
-    share = minted.accepted / minted.count
+    share = minted.passed / minted.candidates
     reasons = []
     if share < spec.min_accepted:
         reasons.append(
-            f"{minted.accepted} of {minted.count} assets are accepted, wanted are at least "
+            f"{minted.passed} of {minted.candidates} candidates pass, wanted are at least "
             f"{spec.min_accepted:.0%}"
         )
     try:

@@ -120,11 +120,14 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     _say(f"evaluate {name}: {distance} {found['value']:.2f} {interval}, N {found['n']}")
 
 
-def canary(recipe: Recipe, bundle: Path, out: Path) -> None:
+def canary(layout: Layout, recipe: Recipe, bundle: Path, out: Path) -> None:
     """Mint a few assets from any bundle, and answer on stdout what came out and how fast."""
     from gan.assets.canary import attend
+    from gan.marking.identity import Signing
 
-    attend(bundle, recipe.name, recipe.assets, out, sys.stdin, sys.stdout)
+    # The machine's own signature: a canary never leaves it.
+    signing = Signing(layout.signing)
+    attend(bundle, recipe.name, recipe.assets, signing, out, sys.stdin, sys.stdout)
 
 
 def dry_run(layout: Layout, recipe: Recipe) -> None:
@@ -193,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
 def _work(layout: Layout, chosen: argparse.Namespace) -> None:
     recipe = load_recipe(layout.params, chosen.recipe)
     if chosen.verb == "canary":
-        canary(recipe, chosen.bundle, chosen.out)
+        canary(layout, recipe, chosen.bundle, chosen.out)
     else:
         work = dry_run if chosen.dry_run else VERBS[chosen.verb]
         work(layout, recipe)

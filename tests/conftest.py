@@ -32,7 +32,15 @@ _TOGETHER = {
         "tests/flows/drift/test_checking.py",
         *(
             f"tests/flows/test_{name}.py"
-            for name in ("approval", "reconcile", "registry", "release", "tracking", "watch")
+            for name in (
+                "approval",
+                "detector_step",
+                "reconcile",
+                "registry",
+                "release",
+                "tracking",
+                "watch",
+            )
         ),
     ],
 }

@@ -15,7 +15,8 @@ from flows.papers.folder import LINEAGE
 from flows.registry import Version
 from flows.release import CHAMPION
 from flows.settings import Settings
-from gan.assets.manifest import BATCH, begun, read_batch, read_request
+from gan.assets.manifest import BATCH, begun, read_batch
+from gan.assets.request import read_request
 from gan.durable import SUMS, read_json, sha256, verify_sums
 from gan.errors import DamagedError, ServiceError, UsageError
 from gan.paths import Layout

@@ -16,19 +16,26 @@ from typing import TextIO
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from gan.assets.batch import CHUNK, mint
-from gan.assets.manifest import BATCH, MANIFEST, Request, Row, read_batch, read_rows, verify
+from gan.assets.batch import Marks, mint
+from gan.assets.candidates import CHUNK
+from gan.assets.files import picture
+from gan.assets.manifest import BATCH, MANIFEST, Row, read_batch, read_rows, verify
+from gan.assets.regenerate import campaign, difference, redraw
+from gan.assets.request import Request
 from gan.bundle import Bundle, latents, open_bundle
 from gan.changes import explained, make_folder, rename
-from gan.durable import remove_folder
+from gan.durable import remove, remove_folder
 from gan.errors import DamagedError
-from gan.sections import AssetsSpec
+from gan.marking.identity import Signing
+from gan.marking.watermark import PUBLIC_KEY
+from gan.platforms import platform
+from gan.screening.references import References
+from gan.sections import CampaignSpec, ScreensSpec
 
 GO = "go"
-_SLOT, _SEED = "canary", 1  # the same latents for every bundle, always
+_SLOT, _SEED, _PLATFORM = "canary", 1, "png"
 _STATUS = Path("/proc/self/status")
 _MB = 1e6
 
@@ -41,7 +48,7 @@ class Report:
         bundle_digest: Which bundle.
         count: Assets minted.
         accepted: Those of them that passed every filter.
-        files: SHA-256 of each asset, by its file's name.
+        files: SHA-256 of each asset, by its path in the folder.
         memory_mb: The most that the process held, 10^6 bytes.
     """
 
@@ -53,14 +60,21 @@ class Report:
 
 
 def attend(
-    folder: Path, recipe: str, spec: AssetsSpec, out: Path, asks: TextIO, answers: TextIO
+    folder: Path,
+    recipe: str,
+    spec: CampaignSpec,
+    signing: Signing,
+    out: Path,
+    asks: TextIO,
+    answers: TextIO,
 ) -> None:
     """Mint the canary of a bundle into `out`, report, and time the generator as often as asked.
 
     Args:
         folder: The bundle; every byte of it is checked.
         recipe: The product line, which the assets are named by.
-        spec: Their size and upscaling.
+        spec: Of which their size and upscaling are taken.
+        signing: Who signs them.
         out: Becomes a batch's folder, in place of whatever was there.
         asks: A line `go` for each measurement; its end is the end.
         answers: One line of JSON for the report, and one for each measurement.
@@ -71,7 +85,7 @@ def attend(
         GanmillError: `out` cannot be written, or the disk is full.
     """
     bundle = open_bundle(folder)
-    _answer(answers, asdict(_mint_into(bundle, recipe, spec, out)))
+    _answer(answers, asdict(_mint_into(bundle, recipe, spec, signing, out)))
     network = bundle.generator()
     for line in asks:
         if line.strip() == GO:
@@ -79,7 +93,7 @@ def attend(
 
 
 def deviation(bundle: Bundle, recipe: str, kept: Path) -> float | None:
-    """Mint the canary of a bundle again, and return how far it is from the one that was kept.
+    """Draw the canary of a bundle again, and return how far it is from the one that was kept.
 
     Args:
         bundle: The bundle in use.
@@ -100,28 +114,56 @@ def deviation(bundle: Bundle, recipe: str, kept: Path) -> float | None:
     if (card.recipe, card.bundle_digest) != (recipe, bundle.digest):
         return None
     _require_whole(kept)
-    # At the size of then: the recipe may ask for another one today.
-    spec = AssetsSpec.model_validate({"size_px": card.size_px, "upscale": card.upscale})
-    with TemporaryDirectory(prefix="ganmill-canary-") as room:
-        again = Path(room) / "canary"
-        _mint_into(bundle, recipe, spec, again)
-        new, old = _by_ordinal(again), _by_ordinal(kept)
-        apart = [_difference(again / new[n].file, kept / old[n].file) for n in sorted(new)]
-    return float(np.mean(apart))
+    rows, spec = read_rows(kept / MANIFEST), campaign(card)  # as it was asked for then
+    apart = [
+        difference(
+            picture(image, platform(_PLATFORM, spec.size_px), spec, row.asset, PUBLIC_KEY), path
+        )
+        for row, image in zip(rows, redraw(bundle, rows, card), strict=True)
+        for path in _pictures(kept, row)
+    ]
+    return float(np.mean(apart)) if apart else None
 
 
-def _mint_into(bundle: Bundle, recipe: str, spec: AssetsSpec, out: Path) -> Report:
+def canary_campaign(spec: CampaignSpec) -> CampaignSpec:
+    """Return the campaign of a canary: one chunk as it comes, nothing held against anything."""
+    screens = ScreensSpec(off_class=0, near_distance=0, past=0, copies=0)
+    return CampaignSpec(
+        count=CHUNK,
+        seed=_SEED,
+        platforms=[_PLATFORM],
+        size_px=spec.size_px,
+        upscale=spec.upscale,
+        budget=1,
+        rejection=0,
+        screens=screens,
+    )
+
+
+def _mint_into(
+    bundle: Bundle, recipe: str, spec: CampaignSpec, signing: Signing, out: Path
+) -> Report:
     """Make `out` the folder of the bundle's canary, verified as any batch is."""
+    request = Request(recipe, canary_campaign(spec), _SLOT)
     with explained(out, "written"):
         make_folder(out.parent)
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as room:
-            request = Request(recipe, CHUNK, _SEED, _SLOT)
-            minted = mint(bundle, spec, request, Path(room), progress=lambda _: None)
+            references = References(None, None, Path(room) / "store")
+            marks = Marks(signing)
+            minted = mint(bundle, request, Path(room), marks, references, progress=_say_nothing)
             _require_whole(minted.folder)
-            files = {row.file: row.sha256 for row in read_rows(minted.folder / MANIFEST)}
-            remove_folder(out)
+            rows = read_rows(minted.folder / MANIFEST)
+            _remove_tree(out)
             rename(minted.folder, out)
-    return Report(bundle.digest, minted.count, minted.accepted, files, _peak_mb())
+    files = {file.path: file.sha256 for row in rows for file in row.files}
+    return Report(bundle.digest, minted.candidates, minted.accepted, files, _peak_mb())
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        remove(path)
+    remove_folder(folder)
 
 
 @torch.no_grad()
@@ -150,14 +192,14 @@ def _require_whole(folder: Path) -> None:
         raise DamagedError(f"{folder}: the canary is not as it was written: {problems[0]}.")
 
 
-def _by_ordinal(folder: Path) -> dict[int, Row]:
-    return {row.ordinal: row for row in read_rows(folder / MANIFEST)}
+def _pictures(folder: Path, row: Row) -> list[Path]:
+    """Return the picture of an accepted asset; a blank one was set aside, and has no file."""
+    return [folder / file.path for file in row.files]
 
 
-def _difference(a: Path, b: Path) -> float:
-    """Return the mean absolute difference of two pictures of one size, in levels of 255."""
-    with Image.open(a) as one, Image.open(b) as other:
-        return float(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).mean())
+def _say_nothing(line: str) -> None:
+    """Stay silent: stdout is for answers, stderr for what goes wrong."""
+    del line
 
 
 def _answer(answers: TextIO, value: dict[str, object]) -> None:

@@ -1,172 +1,83 @@
-"""What a batch is called, what its manifest says, and whether a folder still is what it says.
+"""What a batch says of itself, and whether a folder still is what it says.
 
-    <batch>/<asset id>.png ...  contact_sheet.png  index.html  manifest.jsonl  batch.json
+    <platform>/...                   the assets, in the packs of each platform
+    set_aside/<asset>.png            each candidate that is not for use, to look at
+    contact_sheet.png  index.html    for people, with what lies below page/
+    manifest.jsonl  manifest.parquet a row for each candidate, the same in both
+    croissant.json                   the batch as a data set
+    batch.json                       the card, signed, written last: a folder with it is complete
 
-`batch.json` is written last: a folder with it is complete. It holds the digests of the manifest and
-the pages, the manifest holds those of the assets; `verify` follows them all. Until then the folder
-has `.request.json`: all that it takes to finish a batch whose process was killed.
+The card holds the digests of all but the assets, the manifest holds those; `verify` follows both.
 """
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from gan.assets.records import BatchCard, File, MarksCard, Past, Row, Scores, Verdict, Watermarked
 from gan.durable import read_json, sha256
-from gan.errors import DamagedError, UsageError
-from gan.recipe import NAME_PATTERN
-from gan.sections import AssetsSpec
+from gan.errors import DamagedError
 
-MANIFEST, BATCH = "manifest.jsonl", "batch.json"
-SHEET, INDEX = "contact_sheet.png", "index.html"
-LOCK, REQUEST = ".lock", ".request.json"
-_OWN = {BATCH, LOCK, REQUEST}  # a kill may leave the two hidden ones in a complete batch
-_SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DIGEST = r"^[0-9a-f]{64}$"
+if TYPE_CHECKING:
+    from gan.marking.identity import Known
 
+__all__ = [
+    "BATCH",
+    "CANDIDATES",
+    "CROISSANT",
+    "FINISHED",
+    "INDEX",
+    "LOCK",
+    "MANIFEST",
+    "PARQUET",
+    "PUBLISHED",
+    "REQUEST",
+    "REVIEW",
+    "SET_ASIDE",
+    "SHEET",
+    "BatchCard",
+    "File",
+    "MarksCard",
+    "Past",
+    "Row",
+    "Scores",
+    "Verdict",
+    "Watermarked",
+    "asset_id",
+    "begun",
+    "read_batch",
+    "read_rows",
+    "verify",
+]
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked for.
-
-    Attributes:
-        recipe: The product line.
-        count: How many assets.
-        seed: Of their latents.
-        slot: The occasion, say the scheduled time `2026-11-21T10-00`; one batch for each.
-        lineage: What the assets came from: model_version, mlflow_run, flow_run, data_version, and
-            web addresses of those under the same names with `_url` at the end.
-    """
-
-    recipe: str
-    count: int
-    seed: int
-    slot: str
-    lineage: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse what could not be a folder.
-
-        Raises:
-            UsageError: The recipe, slot or count is not possible.
-        """
-        if not NAME_PATTERN.fullmatch(self.recipe) or ".." in self.recipe:
-            raise UsageError(f"batch: {self.recipe!r} is no recipe name; see params.yaml.")
-        if not _SLOT.fullmatch(self.slot):
-            raise UsageError(
-                f"batch: slot is {self.slot!r}; it must be 1 to 64 of A-Z a-z 0-9 . _ - and begin "
-                "with a letter or a digit."
-            )
-        if self.count < 1:
-            raise UsageError(f"batch: count is {self.count}; it must be at least 1.")
+MANIFEST, PARQUET, BATCH = "manifest.jsonl", "manifest.parquet", "batch.json"
+SHEET, INDEX, CROISSANT = "contact_sheet.png", "index.html", "croissant.json"
+SET_ASIDE = "set_aside"
+LOCK, REQUEST, REVIEW, PUBLISHED = ".lock", ".request.json", "review.json", "published.jsonl"
+CANDIDATES, FINISHED = ".candidates", ".finished"  # only while a batch is in the making
+# Written by others, or left by a kill: no part of what was minted.
+_OWN = frozenset({BATCH, LOCK, REQUEST, REVIEW, PUBLISHED, CANDIDATES, FINISHED})
 
 
-@dataclass(frozen=True)
-class Names:
-    """What a request is called; all of it follows from the request, the bundle and the size.
-
-    Attributes:
-        request_id: Of everything but the count, 64 hex digits: assets are named and drawn by it, so
-            that the first 7 of a batch of 64 are the batch of 7.
-        batch_id: `<slot>-<8 hex digits>`, the folder's name.
-    """
-
-    request_id: str
-    batch_id: str
-
-    def asset(self, ordinal: int) -> str:
-        """Return the id of an asset, 16 hex digits."""
-        return _hash(self.request_id, ordinal)[:16]
-
-
-def names(request: Request, bundle_digest: str, spec: AssetsSpec) -> Names:
-    """Return what a request for assets of a bundle is called."""
-    made_of = (
-        request.recipe,
-        bundle_digest,
-        request.seed,
-        request.slot,
-        spec.size_px,
-        spec.upscale,
-    )
-    batch_id = f"{request.slot}-{_hash(*made_of, request.count)[:8]}"
-    return Names(_hash(*made_of), batch_id)
-
-
-class Asked(BaseModel):
-    """What a batch in the making was begun with: the same of it all makes the same bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    request: Request
-    assets: AssetsSpec
-    bundle_digest: str = Field(pattern=_DIGEST)
-
-    @property
-    def names(self) -> Names:
-        """What the batch and its assets are called."""
-        return names(self.request, self.bundle_digest, self.assets)
-
-
-class Row(BaseModel):
-    """One asset in the manifest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    asset: str = Field(pattern=r"^[0-9a-f]{16}$")
-    file: str = Field(pattern=r"^[0-9a-f]{16}\.png$")
-    sha256: str = Field(pattern=_DIGEST)
-    ordinal: int = Field(ge=0)
-    class_: str = Field(alias="class")
-    seed: int
-    recipe: str
-    bundle_digest: str = Field(pattern=_DIGEST)
-    model_version: str
-    mlflow_run: str
-    flow_run: str
-    data_version: str
-    verdict: Literal["accepted", "blank"]
-
-    def line(self) -> str:
-        """Return the row as one line of JSON."""
-        return json.dumps(self.model_dump(by_alias=True), ensure_ascii=False, sort_keys=True) + "\n"
-
-
-class BatchCard(BaseModel):
-    """What `batch.json` says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    batch: str
-    recipe: str
-    slot: str
-    seed: int
-    count: int
-    accepted: int
-    blank: int
-    classes: dict[str, int]
-    size_px: int
-    upscale: str
-    bundle_digest: str = Field(pattern=_DIGEST)
-    lineage: dict[str, str]
-    digests: dict[str, str]  # of manifest, contact sheet and page
+def asset_id(request_id: str, ordinal: int) -> str:
+    """Return how the candidate of a request with this ordinal is called, 16 hex digits."""
+    return hashlib.sha256(json.dumps([request_id, ordinal]).encode()).hexdigest()[:16]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a manifest.
+    """Return the rows of a manifest.jsonl.
 
     Raises:
         DamagedError: It is missing, or a line is not a row; the message has the line's number.
     """
     try:
         # Not splitlines: a class name may hold other line separators of Unicode.
-        lines = path.read_bytes().decode().removesuffix("\n").split("\n")
+        lines = path.read_bytes().decode().split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}). Mint the batch again.") from error
     rows = []
@@ -174,40 +85,10 @@ def read_rows(path: Path) -> list[Row]:
         try:
             rows.append(Row.model_validate_json(line))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "line"
             raise DamagedError(
-                f"{path}: line {number}: {place}: {first['msg']}. Mint the batch again."
+                f"{path}: line {number}: {_first(error, 'line')}. Mint the batch again."
             ) from error
     return rows
-
-
-def begun(destination: Path) -> list[Path]:
-    """Return the batches of a recipe that were begun and are not complete, by name."""
-    return sorted(
-        path.parent
-        for path in destination.glob(f"*/{REQUEST}")
-        if not (path.parent / BATCH).exists()
-    )
-
-
-def read_request(folder: Path) -> Asked:
-    """Return what a batch in the making was begun with.
-
-    Raises:
-        DamagedError: `.request.json` is missing, malformed, or that of another batch.
-    """
-    path = folder / REQUEST
-    try:
-        asked = Asked.model_validate(read_json(path))
-    except (ValidationError, UsageError) as error:
-        raise DamagedError(f"{path}: is no request. Delete it and mint the batch again.") from error
-    if asked.names.batch_id != folder.name:
-        raise DamagedError(
-            f"{path}: asks for batch {asked.names.batch_id}, not for this one. "
-            "Delete it and mint the batch again."
-        )
-    return asked
 
 
 def read_batch(folder: Path) -> BatchCard:
@@ -219,35 +100,77 @@ def read_batch(folder: Path) -> BatchCard:
     try:
         return BatchCard.model_validate(read_json(folder / BATCH))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise DamagedError(
-            f"{folder / BATCH}: {place}: {first['msg']}. Delete it and mint the batch again."
+            f"{folder / BATCH}: {_first(error, 'card')}. Delete it and mint the batch again."
         ) from error
 
 
-def verify(folder: Path) -> list[str]:
-    """Return what is wrong with a batch, a line for each missing, extra or altered file.
+def begun(destination: Path) -> list[Path]:
+    """Return the batches of a recipe that were begun and are not complete, by name."""
+    return sorted(
+        path.parent
+        for path in destination.glob(f"*/{REQUEST}")
+        if not (path.parent / BATCH).exists()
+    )
 
-    An empty list means that every byte is what was minted. Deleting `batch.json` and minting again
-    mends a batch: only what is missing or altered is made anew.
+
+def verify(folder: Path, known: "Known | None" = None) -> list[str]:
+    """Return what is wrong with a batch, a line for each missing, extra, altered or foreign file.
+
+    An empty list means that every byte is what was minted, and that the card is signed. Deleting
+    `batch.json` and minting again mends a batch, to the same bytes.
+
+    Args:
+        folder: The batch.
+        known: Whose signatures count as ours; any sound one does if not given.
     """
+    from gan.marking.statement import check_statement
+
     try:
         card = read_batch(folder)
+        check_statement(read_json(folder / BATCH), known)
     except DamagedError as error:
-        return [str(error)]
-    if sorted(card.digests) != sorted((MANIFEST, SHEET, INDEX)):
-        return [f"{BATCH}: digests must be of {MANIFEST}, {SHEET} and {INDEX}"]
+        return [str(error) if BATCH in str(error) else f"{BATCH}: {error}"]
     wanted = dict(card.digests)
-    is_listed = _state(folder / MANIFEST, wanted[MANIFEST]) is None
+    problems = [f"{BATCH}: lists no {name}" for name in (MANIFEST, PARQUET) if name not in wanted]
+    is_listed = MANIFEST in wanted and _state(folder / MANIFEST, wanted[MANIFEST]) is None
     if is_listed:
-        wanted |= {row.file: row.sha256 for row in read_rows(folder / MANIFEST)}
+        rows = read_rows(folder / MANIFEST)
+        problems += list(_foreign(card, rows))
+        wanted |= {file.path: file.sha256 for row in rows for file in row.files}
     states = {name: _state(folder / name, digest) for name, digest in sorted(wanted.items())}
-    problems = [f"{name}: {state}" for name, state in states.items() if state]
+    problems += [f"{name}: {state}" for name, state in states.items() if state]
     if is_listed:  # without a manifest to trust, every asset would seem extra
-        present = {path.name for path in folder.iterdir()}
-        problems += [f"{name}: extra" for name in sorted(present - set(wanted) - _OWN)]
+        problems += [f"{name}: extra" for name in sorted(set(_present(folder)) - set(wanted))]
     return problems
+
+
+def _foreign(card: BatchCard, rows: list[Row]) -> Iterator[str]:
+    """Yield a line for each row that is not of this card's request, and for wrong counts."""
+    ours = (card.recipe, card.campaign, card.request, card.seed, card.bundle_digest)
+    for place, row in enumerate(rows):
+        if (row.recipe, row.campaign, row.request, row.seed, row.bundle_digest) != ours:
+            yield f"{row.asset}: its row is of another request or model than {BATCH}"
+        if row.ordinal != place or row.asset != asset_id(card.request, place):
+            yield f"{row.asset}: is not the asset of ordinal {place} of this request"
+    found = sum(row.verdict == "accepted" for row in rows)
+    if (len(rows), found) != (card.candidates, card.accepted):
+        yield (
+            f"{MANIFEST}: {found} of {len(rows)} are accepted, {BATCH} says "
+            f"{card.accepted} of {card.candidates}"
+        )
+
+
+def _present(folder: Path) -> Iterator[str]:
+    """Yield the path of every file and link below a batch but those that are no part of it."""
+    for room, folders, files in os.walk(folder):
+        here = Path(room)
+        if here == folder:
+            folders[:] = [name for name in folders if name not in _OWN]
+            files = [name for name in files if name not in _OWN]  # noqa: PLW2901
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in [*files, *links]:
+            yield (here / name).relative_to(folder).as_posix()
 
 
 def _state(path: Path, digest: str) -> str | None:
@@ -257,6 +180,7 @@ def _state(path: Path, digest: str) -> str | None:
     return None if sha256(path) == digest else "altered"
 
 
-def _hash(*parts: Any) -> str:
-    """Return the SHA-256 of some plain values."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
+def _first(error: ValidationError, otherwise: str) -> str:
+    """Return the first thing that is wrong with a record, with its place."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or otherwise}: {first['msg']}"

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from flows import ledger
-from gan.assets.batch import mint
-from gan.assets.manifest import BATCH, Request, verify
+from gan.assets.batch import Marks, mint
+from gan.assets.manifest import BATCH, verify
+from gan.assets.request import Request
 from gan.bundle import open_bundle
-from gan.durable import drop_partials
+from gan.durable import drop_partials, read_json, write_json
 from gan.errors import DamagedError
-from gan.sections import AssetsSpec
+from gan.marking.identity import Signing, open_identity
+from gan.screening.references import References
+from gan.sections import CampaignSpec, ScreensSpec
 from gan.training.checkpoint import (
     State,
     forget_after,
@@ -30,6 +33,8 @@ from gan.training.checkpoint import (
 )
 from gan.training.stats import STATS, Stats, read_stats
 from tests.gan.bundles import pack_untrained
+
+OPEN = ScreensSpec(off_class=0, near_distance=0, past=0, copies=0)
 
 
 @dataclass(frozen=True)
@@ -143,15 +148,34 @@ def _check_stats(folder: Path) -> None:
     assert found == wanted[: max(2, len(found))]
 
 
+def _signing(folder: Path) -> Signing:
+    """Return one signer for all folders that are compared: beside them, not in them."""
+    return Signing(folder.parent / "signing")
+
+
 def _begin_batch(folder: Path) -> None:
+    open_identity(_signing(folder))
     pack_untrained(folder / "bundle", ["a", "b"], seed=1)
     (folder / "batches").mkdir()
+    ask_for_batch(folder, CampaignSpec(count=1, rejection=0, size_px=16, screens=OPEN))
+
+
+def ask_for_batch(folder: Path, spec: CampaignSpec) -> None:
+    """Say what the work `batch` is to mint in a folder."""
+    write_json(folder / "campaign.json", spec.model_dump(mode="json"))
 
 
 def _mint(folder: Path) -> None:
-    request = Request(recipe="tiny", count=3, seed=1, slot="2026-11-21")
+    spec = CampaignSpec.model_validate(read_json(folder / "campaign.json"))
     bundle = open_bundle(folder / "bundle")
-    mint(bundle, AssetsSpec(), request, folder / "batches", progress=lambda _: None)
+    mint(
+        bundle,
+        Request("tiny", spec, "2026-11-21"),
+        folder / "batches",
+        Marks(_signing(folder)),
+        References(None, None, folder.parent / "store"),
+        progress=lambda _: None,
+    )
 
 
 def _check_batch(folder: Path) -> None:

@@ -110,7 +110,10 @@ recipes:
     gate:
       {max_fd_share: 1.0, margin: 1.0, diversity: 1.0, worst_class: 1.0, memorisation: false,
        resources: null, min_accepted: 0.0}
-    assets: {count: 8, size_px: 64}
+    assets:
+      {count: 8, size_px: 64, rejection: 0.0,
+       screens: {off_class: 0.0, near_distance: 0, past: 0, copies: 0.0}}
+    detector: {kimg: 0}
     schedule: {generate: "0 3 1 1 *"}
 """
 

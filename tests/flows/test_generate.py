@@ -2,6 +2,7 @@
 
 import json
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +11,24 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import generate, ledger, registry, release, watch
+from flows import generate, ledger, minting, registry, release, watch
 from flows.registry import Version
 from flows.settings import Settings
 from flows.story import Lineage, Mill
 from flows.tracking import open_run
-from gan.assets.batch import mint
-from gan.assets.manifest import Request, names, verify
+from gan.assets.batch import Minted, mint
+from gan.assets.manifest import MANIFEST, read_rows, verify
+from gan.assets.request import Request, names
 from gan.bundle import Bundle, pack
 from gan.durable import run_lock
 from gan.errors import ApprovalError, BusyError, DamagedError, GateError, UsageError
 from gan.paths import Layout
 from gan.recipe import Recipe
-from tests.gan.bundles import pack_untrained
+from tests.gan.bundles import UNSCREENED, pack_untrained
 
 EVIDENCE = "e" * 64
 Run = Callable[..., object]
+PAIR = {"segments": {"fans": {"count": 2, "classes": {"b": 1.0}}}}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def mill(request: pytest.FixtureRequest, tmp_path: Path, online: Settings) -> Mi
             "name": name,
             "data": {"source": "files", "path": "x"},
             "gate": {"watch": {"min_accepted": 0.0}},
-            "assets": {"count": 8, "size_px": 32},
+            "assets": {"count": 8, "size_px": 32, **UNSCREENED, "campaigns": {"twins": PAIR}},
         }
     )
     return Mill(Layout(tmp_path / "work"), online, recipe, Lineage("r", "http://r", "a run"))
@@ -83,6 +86,23 @@ def _promote(mill: Mill, version: Version, expected: int | None) -> None:
         actor="ada",
         reason="better",
         expected_champion=expected,
+    )
+
+
+def _request(mill: Mill) -> Request:
+    """Return the request of the day's batch."""
+    return Request(recipe=mill.recipe.name, spec=mill.recipe.assets.campaign(), slot="day")
+
+
+def _mint(mill: Mill, bundle: Bundle, progress: Callable[[str], None]) -> Minted:
+    """Mint the day's batch as another process would."""
+    return mint(
+        bundle,
+        _request(mill),
+        mill.layout.batches(mill.recipe.name),
+        minting.marks(mill.layout, mill.settings),
+        minting.references(mill, bundle),
+        progress=progress,
     )
 
 
@@ -167,9 +187,7 @@ def test_a_batch_that_another_process_mints_is_waited_for(
         go_on.wait(60)
 
     def other() -> None:
-        request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
-        folder = mill.layout.batches(mill.recipe.name)
-        mint(bundles[0], mill.recipe.assets, request, folder, progress=pause)
+        _mint(mill, bundles[0], pause)
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -178,7 +196,7 @@ def test_a_batch_that_another_process_mints_is_waited_for(
     minted, _ = generate.mint_batch(mill, slot="day")
     thread.join()
 
-    assert (minted.made, minted.already, minted.count) == (0, True, 8)
+    assert (minted.made, minted.already, minted.wanted) == (0, True, 8)
     assert verify(minted.folder) == []
     assert "is already at it" in capsys.readouterr().err
     assert len(watch.read(mill.layout.watch(mill.recipe.name))) == 1
@@ -189,8 +207,7 @@ def test_waiting_for_another_process_has_an_end(
 ) -> None:
     """One that hangs is named after ten minutes; nothing else is touched."""
     monkeypatch.setattr(generate, "_WAIT_SECONDS", 0.5)
-    request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
-    called = names(request, bundles[0].digest, mill.recipe.assets)
+    called = names(_request(mill), bundles[0].digest)
     folder = mill.layout.batches(mill.recipe.name) / called.batch_id
     with run_lock(folder / ".lock", "hanging"), pytest.raises(BusyError):
         generate.mint_batch(mill, slot="day")
@@ -200,9 +217,7 @@ def test_what_a_kill_left_untold_is_told_by_the_same_command(
     mill: Mill, made: list[Version], bundles: list[Bundle]
 ) -> None:
     """A batch that is complete, but without its tag, row and notice, gets them, once."""
-    request = Request(recipe=mill.recipe.name, count=8, seed=1, slot="day")
-    folder = mill.layout.batches(mill.recipe.name)
-    left = mint(bundles[0], mill.recipe.assets, request, folder, progress=lambda _: None)
+    left = _mint(mill, bundles[0], lambda _: None)
     for _ in range(2):
         minted, _ = generate.mint_batch(mill, slot="day")
 
@@ -232,3 +247,67 @@ def test_a_batch_that_strikes_is_held(
     assert ledger.production_hold(ledger.read(mill.layout.ledger), name) is not None
     with pytest.raises(ApprovalError, match="on hold since"):
         generate.mint_batch(strict, slot="next")
+
+
+def test_a_named_campaign_gets_what_it_asks_for(mill: Mill, made: list[Version]) -> None:
+    """Its segment has its count and taste; the day's own batch is another one."""
+    minted, _ = generate.mint_batch(mill, campaign="twins", slot="day")
+    rows = [row for row in read_rows(minted.folder / MANIFEST) if row.verdict == "accepted"]
+
+    assert {(row.segment, row.class_, row.campaign) for row in rows} == {("fans", "b", "twins")}
+    assert (minted.wanted, minted.accepted, len(rows)) == (2, 2, 2)
+    assert generate.mint_batch(mill, slot="day")[0].folder != minted.folder
+
+
+def test_a_campaign_that_is_not_there_is_named(mill: Mill, made: list[Version]) -> None:
+    """So are those that are; a count that the segments set is not overruled."""
+    with pytest.raises(UsageError, match=r"campaigns has no 'twin'. Known: default, twins"):
+        generate.mint_batch(mill, campaign="twin")
+    with pytest.raises(UsageError, match="segments of campaign 'twins' say how many"):
+        generate.mint_batch(mill, campaign="twins", count=9)
+
+
+def test_a_batch_short_of_its_quota_is_delivered_and_told(
+    mill: Mill, bundles: list[Bundle], server_layout: Layout, tmp_path: Path
+) -> None:
+    """What passed is there; how many are missing, and why, is said."""
+    network = bundles[0].generator()
+    for weight in network.parameters():
+        weight.data.zero_()
+    blank = pack(tmp_path / "blank", network, bundles[0].critic(), bundles[0].card)
+    _promote(mill, _register(mill, blank, server_layout), None)
+    minted, _ = generate.mint_batch(mill, slot="day")
+
+    assert (minted.accepted, minted.short, minted.candidates) == (0, 8, 8)
+    assert {row.verdict for row in read_rows(minted.folder / MANIFEST)} == {"blank"}
+    assert "0 of 8 assets" in mill.layout.notices.read_text()
+
+
+def test_a_batch_goes_to_the_sink_of_its_campaign(
+    mill: Mill, made: list[Version], tmp_path: Path
+) -> None:
+    """It is there when the command ends, and minting again publishes nothing twice."""
+    assets = mill.recipe.assets.model_copy(update={"sink": str(tmp_path / "sink"), "form": "zip"})
+    with_sink = replace(mill, recipe=mill.recipe.model_copy(update={"assets": assets}))
+    minted, _ = generate.mint_batch(with_sink, slot="day")
+    (archive,) = (tmp_path / "sink").rglob("*.zip")
+    before = archive.stat().st_mtime_ns
+    generate.mint_batch(with_sink, slot="day")
+
+    with zipfile.ZipFile(archive) as packed:
+        pictures = [name for name in packed.namelist() if name.endswith(".png")]
+    assert len(pictures) >= minted.accepted
+    assert archive.stat().st_mtime_ns == before
+
+
+def test_a_batch_that_a_person_must_see_waits(mill: Mill, made: list[Version]) -> None:
+    """Nothing is published, the notice and the line on the terminal say which command goes on."""
+    assets = mill.recipe.assets.model_copy(
+        update={"sink": str(mill.layout.root / "sink"), "review": True}
+    )
+    strict = replace(mill, recipe=mill.recipe.model_copy(update={"assets": assets}))
+    generate.mint_batch(strict, slot="day")
+
+    assert not (mill.layout.root / "sink").exists()
+    assert _notices(mill) == ["batch.waiting"]
+    assert "ganmill review" in mill.layout.notices.read_text()

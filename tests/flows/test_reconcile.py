@@ -32,7 +32,7 @@ from prefect.states import (
 )
 from prefect.types.entrypoint import EntrypointType
 
-from flows import ledger, registry, tracking, watch
+from flows import ledger, minting, registry, tracking, watch
 from flows.again import TAG, resubmit
 from flows.generate import generate
 from flows.half_done import sweep
@@ -41,22 +41,25 @@ from flows.reconcile import close_what_died, reconcile
 from flows.registry import Version
 from flows.retrain import retrain
 from flows.settings import Settings, quiet_environment
-from gan.assets.batch import mint
-from gan.assets.manifest import Request, begun, verify
+from gan.assets.batch import Minted, mint
+from gan.assets.manifest import begun, verify
+from gan.assets.request import Request
 from gan.bundle import Bundle
 from gan.durable import run_lock
 from gan.errors import GanmillError
 from gan.paths import Layout
-from gan.sections import AssetsSpec
+from gan.screening.references import References
+from gan.sections import CampaignSpec
 from tests.faults.conftest import tree
 from tests.faults.seam import failing_at
 from tests.flows.conftest import RECIPES
-from tests.gan.bundles import pack_untrained
+from tests.gan.bundles import UNSCREENED, pack_untrained
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-SPEC = AssetsSpec(size_px=32)
+# Untrained generators make what screens are there to set aside.
+SPEC = CampaignSpec.model_validate({"count": 40, "size_px": 32, **UNSCREENED})
 ROWS = [{"nimg": 1000, "seconds": 2.5, "loss_g": 0.5}, {"nimg": 2000, "seconds": 5, "loss_g": 0.4}]
 
 
@@ -335,13 +338,20 @@ def test_an_open_training_run_is_closed_and_found_again(world: World) -> None:
     assert world.close()[recipe] == []
 
 
+def _mint(world: World, bundle: Bundle, slot: str, destination: Path) -> Minted:
+    """Mint forty assets as a process did that is gone."""
+    request = Request(world.recipe, SPEC, slot, lineage={"flow_run": "the first"})
+    signs = minting.marks(world.layout, world.settings)
+    against = References(None, None, world.layout.features)
+    return mint(bundle, request, destination, signs, against, progress=lambda _: None)
+
+
 def _half_done(world: World, bundle: Bundle, slot: str) -> Path:
     """Return the folder of a batch whose process died in the midst of it."""
-    request = Request(world.recipe, 40, 1, slot, {"flow_run": "the first"})
     destination = world.layout.batches(world.recipe)
     before = set(begun(destination))
     with failing_at(60, errno.EIO, lasting=True), pytest.raises(GanmillError):
-        mint(bundle, SPEC, request, destination, progress=lambda _: None)
+        _mint(world, bundle, slot, destination)
     (folder,) = set(begun(destination)) - before
     return folder
 
@@ -350,8 +360,7 @@ def test_a_half_done_batch_is_finished_to_the_same_bytes(world: World, tmp_path:
     """From the version that it was begun with, also when another is champion, and not on hold."""
     bundle = pack_untrained(tmp_path / "old", ["a", "b"], seed=1, recipe=world.recipe)
     gone = pack_untrained(tmp_path / "gone", ["a", "b"], seed=2, recipe=world.recipe)
-    request = Request(world.recipe, 40, 1, "slot", {"flow_run": "the first"})
-    wanted = tree(mint(bundle, SPEC, request, tmp_path / "calm").folder)
+    wanted = tree(_mint(world, bundle, "slot", tmp_path / "calm").folder)
     version = register(world, bundle)
     folder, lost = (_half_done(world, each, "slot") for each in (bundle, gone))
     entry = ledger.Entry("hold-production", world.recipe, "Ada", "colours are off")

@@ -24,6 +24,8 @@ from gan.assets.manifest import BATCH, MANIFEST, read_batch, read_rows
 from gan.bundle import Bundle
 from gan.durable import sha256, write_atomically, write_json
 from gan.errors import DamagedError, GanmillError
+from gan.marking.identity import Signing, open_identity
+from gan.marking.statement import sign_statement
 from gan.paths import Layout
 from gan.recipe import Recipe
 from gan.sections import AssetsSpec, WatchSpec
@@ -93,7 +95,17 @@ def _champion(layout: Layout, version: Version, evidence: str = EVIDENCE) -> Ent
 def _minted(name: str, accepted: int = 8) -> Minted:
     """Return a batch of 8."""
     folder = Path("/assets") / name
-    return Minted(name, folder, 8, accepted, made=8, already=False, seconds=0.1)
+    return Minted(
+        batch_id=name,
+        folder=folder,
+        wanted=8,
+        accepted=accepted,
+        passed=accepted,
+        candidates=8,
+        made=8,
+        already=False,
+        seconds=0.1,
+    )
 
 
 def _row(number: int = 0, *, violated: bool = True) -> Row:
@@ -163,7 +175,7 @@ def test_one_bad_batch_is_delivered_and_told(layout: Layout, alone: Settings) ->
 
     assert (seen.then, seen.row.violated) == ("delivered", True)
     assert seen.says == (
-        "watch: batch one: 3 of 8 assets are accepted, wanted are at least 80% (violation 1 in the "
+        "watch: batch one: 3 of 8 candidates pass, wanted are at least 80% (violation 1 in the "
         "last 1 batches; 2 of 5 end in hold)"
     )
     assert ledger.production_hold(ledger.read(layout.ledger), NAME) is None
@@ -271,8 +283,8 @@ def decided(layout: Layout, bundle: Bundle) -> tuple[Version, Path]:
     room = layout.gate(NAME) / "decision"
     digest = write_json(room / RECORD, {"a": "decision"})
     folder = room.rename(room.with_name(f"{bundle.digest[:12]}-{digest[:12]}"))
-    spec = AssetsSpec(size_px=32)
-    attend(bundle.folder, NAME, spec, folder / CANARY, io.StringIO(), io.StringIO())
+    spec, signing = AssetsSpec(size_px=32), Signing(layout.signing)
+    attend(bundle.folder, NAME, spec, signing, folder / CANARY, io.StringIO(), io.StringIO())
     version = _version(bundle.digest)
     _champion(layout, version, digest)
     return version, folder / CANARY
@@ -294,14 +306,17 @@ def test_a_canary_that_comes_out_otherwise_is_a_violation(
     """Say after an update of a library: the difference is told in levels, with what is allowed."""
     version, kept = decided
     rows = read_rows(kept / MANIFEST)
-    asset = kept / rows[0].file
+    (file,) = rows[0].files
+    asset = kept / file.path
     with Image.open(asset) as image:
         ImageChops.invert(image.convert("RGB")).save(asset)
-    rows[0] = rows[0].model_copy(update={"sha256": sha256(asset)})
+    altered = file.model_copy(update={"sha256": sha256(asset)})
+    rows[0] = rows[0].model_copy(update={"files": [altered]})
     digest = write_atomically(kept / MANIFEST, "".join(row.line() for row in rows).encode())
     card = read_batch(kept)
     card = card.model_copy(update={"digests": {**card.digests, MANIFEST: digest}})
-    write_json(kept / BATCH, card.model_dump())
+    document = card.model_dump(mode="json", exclude={"signature"})
+    write_json(kept / BATCH, sign_statement(document, open_identity(Signing(layout.signing))))
     row = watch.observe(
         _mill(layout, alone, _recipe(max_deviation=1.5)), version, bundle.folder, _minted("one")
     ).row

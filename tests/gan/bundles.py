@@ -8,6 +8,14 @@ import torch
 from gan.bundle import Bundle, Card, pack
 from gan.modality import modality
 
+# Keys of a campaign whose screens set nothing aside: what untrained networks make is what they are
+# there for.
+UNSCREENED = {
+    "rejection": 0.0,
+    "budget": 1.0,
+    "screens": {"off_class": 0.0, "near_distance": 0, "past": 0, "copies": 0.0},
+}
+
 
 def pack_untrained(
     folder: Path,

@@ -14,7 +14,7 @@ from flows.datasets.tracing import Trace, trace
 from flows.ledger import Entry
 from flows.settings import Settings
 from flows.tracking import open_run
-from gan.assets.manifest import BATCH, BatchCard
+from gan.assets.manifest import BATCH, BatchCard, MarksCard, Watermarked
 from gan.durable import write_json
 from gan.errors import DamagedError, UsageError
 from gan.image.dataset import open_dataset
@@ -74,8 +74,10 @@ def room(tmp_path_factory: pytest.TempPathFactory, settings_on: Callable[..., Se
 
 def _mint(layout: Layout, name: str, digest: str) -> None:
     card = BatchCard(
-        batch=name, recipe="pets", slot="x", seed=1, count=1, accepted=1, blank=0, classes={},
-        size_px=64, upscale="lanczos", bundle_digest=digest, lineage={}, digests={},
+        batch=name, recipe="pets", campaign="default", slot="x", seed=1, request="0" * 64, spec={},
+        wanted=1, accepted=1, candidates=1, verdicts={"accepted": 1}, classes={}, segments={},
+        bundle_digest=digest, lineage={}, notes=[], past=[], watermark=Watermarked(files=1, read=1),
+        marks=MarksCard(algorithm="ed25519", fingerprint="", subject="", is_local=True),
     )  # fmt: skip
     write_json(layout.batches("pets") / name / BATCH, card.model_dump())
 

@@ -19,16 +19,18 @@ from gan.assets.manifest import MANIFEST, read_rows, verify
 from gan.bundle import Bundle, open_bundle
 from gan.durable import sha256, write_sums
 from gan.errors import DamagedError
-from gan.sections import AssetsSpec
+from gan.marking.identity import Signing, open_identity
+from gan.marking.statement import sign_statement
+from gan.sections import AssetsSpec, CampaignSpec
 
 SPEC = AssetsSpec(size_px=32)
-ASSETS = "[0-9a-f]" * 16 + ".png"
+ASSETS = "png/" + "[0-9a-f]" * 16 + ".png"
 
 
-def answers(folder: Path, out: Path, asks: str = "", spec: AssetsSpec = SPEC) -> list[Any]:
+def answers(folder: Path, out: Path, asks: str = "", spec: CampaignSpec = SPEC) -> list[Any]:
     """Return what a canary answers to the lines that it is asked."""
     said = io.StringIO()
-    attend(folder, "stickers", spec, out, io.StringIO(asks), said)
+    attend(folder, "stickers", spec, Signing(out.parent / ".s"), out, io.StringIO(asks), said)
     return [json.loads(line) for line in said.getvalue().splitlines()]
 
 
@@ -46,13 +48,13 @@ def test_a_canary_is_a_batch_of_sixteen(bundle: Bundle, tmp_path: Path) -> None:
 
     assert report["bundle_digest"] == bundle.digest
     assert (report["count"], report["accepted"]) == (16, 16)
-    assert report["files"] == {path.name: sha256(path) for path in out.glob(ASSETS)}
+    assert report["files"] == {f"png/{path.name}": sha256(path) for path in out.glob(ASSETS)}
     assert 10 < report["memory_mb"] < 10_000
     assert verify(out) == []
     (out / "stray").write_text("of an earlier try")
     assert answers(bundle.folder, out)[0]["files"] == report["files"]
     assert verify(out) == []
-    assert [path.name for path in out.parent.iterdir()] == ["canary"]
+    assert {path.name for path in out.parent.iterdir()} == {".s", "canary"}
 
 
 def test_each_go_is_timed(bundle: Bundle, tmp_path: Path) -> None:
@@ -76,11 +78,10 @@ def test_a_deviation_is_in_levels(
     """It is the mean absolute difference of the pixels; of another bundle there is none kept."""
     assert deviation(make_bundle(tmp_path / "other", seed=2), "stickers", kept) is None
     for row in read_rows(kept / MANIFEST):  # as if every kept pixel were 3 levels off
-        with Image.open(kept / row.file) as picture:
+        path = kept / row.files[0].path
+        with Image.open(path) as picture:
             pixels = np.asarray(picture).astype(int)
-        Image.fromarray((pixels + np.where(pixels > 127, -3, 3)).astype(np.uint8)).save(
-            kept / row.file
-        )
+        Image.fromarray((pixels + np.where(pixels > 127, -3, 3)).astype(np.uint8)).save(path)
     _seal(kept)
 
     assert deviation(bundle, "stickers", kept) == pytest.approx(3.0)
@@ -130,7 +131,7 @@ def test_the_verb_answers_on_stdout(bundle: Bundle, tmp_path: Path) -> None:
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "no bundle here" in failed.stderr
     assert "Traceback" not in failed.stderr
-    assert not (tmp_path / ".ganmill").exists()
+    assert not (tmp_path / ".ganmill" / "errors").exists()
     assert run(bundle.folder, "--recipe", "stickers").returncode == 2
 
 
@@ -138,11 +139,12 @@ def _seal(folder: Path) -> None:
     """Make the digests of a batch those of its files as they lie there."""
     lines = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
     for line in lines:
-        line["sha256"] = sha256(folder / line["file"])
+        line["files"][0]["sha256"] = sha256(folder / line["files"][0]["path"])
     (folder / MANIFEST).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     card = json.loads((folder / "batch.json").read_text())
     card["digests"][MANIFEST] = sha256(folder / MANIFEST)
-    (folder / "batch.json").write_text(json.dumps(card))
+    signed = sign_statement(card, open_identity(Signing(folder.parent / ".s")))
+    (folder / "batch.json").write_text(json.dumps(signed))
 
 
 def _flip(folder: Path) -> None:
