@@ -1,7 +1,7 @@
 """The `retrain` flow: walk the stage graph of `dvc.yaml`, register, gate, promote, mint.
 
     refresh | ingest validate prepare | record | extractor drift | adopt | train evaluate push |
-    register gate promote | generate
+    register gate promote | generate detector
 
 Each of the first kind is a DVC stage, so an unchanged one costs nothing and `dvc repro` by hand
 shares its work. `adopt` registers the bundle shipped with the code when there is no champion yet.
@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows import deciding, ledger, notices, registry, release, versions
+from flows import deciding, detector_step, ledger, notices, registry, release, versions
 from flows.adopt import adopt, refusal
 from flows.artifacts import show_gate, show_metrics, show_steps
 from flows.deciding import CHALLENGER
@@ -98,6 +98,7 @@ def retrain(
         run(story, "gate", lambda: _gate(mill))
         run(story, "promote", lambda: _promote(mill))
         batch = run(story, "generate", lambda: _generate(mill))
+        run(story, "detector", lambda: detector_step.step(mill))
         return _outcome(mill, story, batch)
 
 

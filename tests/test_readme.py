@@ -29,7 +29,13 @@ recipes:
     gate:
       {max_fd_share: 1.0, margin: 1.0, diversity: 1.0, worst_class: 1.0, memorisation: false,
        resources: null}
-    assets: {count: 14, size_px: 64}
+    assets:
+      count: 14
+      size_px: 64
+      screens: {off_class: 0.0}  # which a network that was trained for a moment cannot tell
+      campaigns:
+        chat: {count: 9, classes: {faces: 1, hearts: 1, cats: 1}, platforms: [whatsapp, telegram]}
+    detector: {kimg: 0.64}
 """
 
 
@@ -64,6 +70,8 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
             picture = Image.new("RGB", (40, 40), shade)
             picture.paste((250, 250, 250), (number % 20, 5, number % 20 + 12, 30))
             picture.save(pets / kind / f"{number}.png")
+    (root.parent / "home" / "downloads").mkdir()
+    picture.save(root.parent / "home" / "downloads" / "sticker.webp")
     yield root
     run("ganmill down", root)
 

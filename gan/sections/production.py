@@ -151,5 +151,5 @@ class DetectorSpec(Section):
     `models` versions before it make.
     """
 
-    kimg: float = Field(default=24.0, ge=0, le=100_000)
+    kimg: float = Field(default=16.0, ge=0, le=100_000)
     models: int = Field(default=5, ge=0, le=50)
