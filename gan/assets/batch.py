@@ -53,6 +53,7 @@ class Minted:
         accepted: Accepted assets that there are.
         passed: Candidates that passed every screen: the accepted, and those beyond the quota.
         candidates: Candidates that were drawn.
+        rejection: Share of them that the campaign has the critic set aside, 0 to 1.
         made: Candidates that this call made files of; of the others there were.
         already: Whether the batch was complete before this call.
         seconds: What this call took.
@@ -64,6 +65,7 @@ class Minted:
     accepted: int
     passed: int
     candidates: int
+    rejection: float
     made: int
     already: bool
     seconds: float
@@ -131,6 +133,7 @@ def mint(
         accepted=card.accepted,
         passed=card.accepted + card.verdicts.get("spare", 0),
         candidates=card.candidates,
+        rejection=float(card.spec["rejection"]),
         made=made,
         already=already,
         seconds=time.monotonic() - began,

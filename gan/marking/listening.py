@@ -5,46 +5,79 @@ pattern is then one number of the Fourier transform; a cut turns the phases of a
 another scale moves their frequencies.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from PIL import Image
+from scipy import fft
 
 from gan.marking.pattern import TILE_PX, Waves
 
-_SLOW_PX, _UNREST_PX = 7, 9
+_REACH_PX = 4  # of the window that a fast change is one against; whole numbers of it fit 16 bits
+_WINDOW = (2 * _REACH_PX + 1) ** 2
+_UNREST_REACH = 2  # of every second pixel
 _CALM = 4.0  # levels: unrest below this damps little
 _RINGS = 5
 
 Picture = NDArray[np.uint8]
+Light = NDArray[np.int16]  # [H, W], levels of 255
 Heard = NDArray[np.float32]  # [H, W]
 Sums = NDArray[np.complex64]  # [258]
 
 
-def brightness(picture: Picture) -> NDArray[np.float32]:
-    """Return the brightness of a picture [H, W, 3 or 4], float32 [H, W], levels of 255.
+def brightness(picture: Picture) -> Light:
+    """Return the brightness of a picture [H, W, 3 or 4], int16 [H, W], levels of 255.
 
     What is transparent has the mean brightness of what is not.
     """
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
-    light = np.asarray(picture[..., :3].astype(np.float32) @ weights, np.float32)
+    image = Image.fromarray(picture)
+    light = image.convert("L")
     if picture.shape[2] == 4:
-        seen = picture[..., 3].astype(np.float32) / 255
-        mean = np.float32((light * seen).sum() / max(float(seen.sum()), 1.0))
-        light = np.asarray(mean + (light - mean) * seen, np.float32)
-    return light
+        alpha = image.getchannel("A")
+        levels = np.array(light.histogram(alpha))  # of what is not wholly transparent
+        mean = round(float(levels @ np.arange(256)) / max(int(levels.sum()), 1))
+        light = Image.composite(light, Image.new("L", light.size, mean), alpha)
+    return np.asarray(light).astype(np.int16)
 
 
-def listen(picture: Picture) -> Heard:
-    """Return what may be the mark in a picture [H, W, 3 or 4], straight alpha."""
-    light = brightness(picture)
-    # Twice a box is nearly a bell: no wave of the pattern falls where it changes its sign.
-    slow = ndimage.uniform_filter(ndimage.uniform_filter(light, _SLOW_PX), _SLOW_PX)
-    fast = light - slow
-    unrest = ndimage.uniform_filter(fast * fast, _UNREST_PX)
-    heard: Heard = fast / (unrest + _CALM * _CALM)
-    if picture.shape[2] == 4:
-        heard *= picture[..., 3].astype(np.float32) / 255
+def listen(light: Light) -> Heard:
+    """Return what may be the mark in the brightness of a picture."""
+    # No wave of the pattern falls where the difference to a window's mean changes its sign.
+    fast = (_WINDOW * light - around(light, _REACH_PX, np.add)).astype(np.float32)
+    fast *= np.float32(1 / _WINDOW)
+    some = fast[::2, ::2]  # enough to tell calm from restless, at a quarter of the work
+    unrest = around(some * some, _UNREST_REACH, np.add) / (2 * _UNREST_REACH + 1) ** 2
+    damped = 1 / (unrest + np.float32(_CALM * _CALM))
+    heard: Heard = fast * twice_as_large(damped, fast.shape)
     return heard
+
+
+def around(values: NDArray[Any], reach: int, join: np.ufunc) -> NDArray[Any]:
+    """Return, for each of some values [H, W], those of its window joined, at the edges mirrored.
+
+    Args:
+        values: Any numbers; the type stays, so that it must hold what they are joined to.
+        reach: Of the window in each direction, 1, 2 or 4: it is joined by doubling.
+        join: `np.add`, or one for which a value counts once however often it comes.
+    """
+    wide = np.pad(values, reach, "symmetric")
+    for _ in range(2):  # down, then across
+        joined, span = wide, 1
+        while span < 2 * reach:
+            joined = join(joined[:-span], joined[span:])
+            span *= 2
+        wide = join(joined[:-1], wide[2 * reach :]).T
+    return wide
+
+
+def twice_as_large(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return what was found for every second pixel for each one, of a picture's shape."""
+    large = np.empty((2 * values.shape[0], 2 * values.shape[1]), values.dtype)
+    for down in (0, 1):
+        for across in (0, 1):
+            large[down::2, across::2] = values
+    return large[: shape[0], : shape[1]]
 
 
 def fold(heard: Heard, of: Waves) -> Sums:
@@ -52,11 +85,13 @@ def fold(heard: Heard, of: Waves) -> Sums:
 
     All tiles are added up first: what is not the pattern's averages out.
     """
-    height, width = heard.shape
-    down, across = -(-height // TILE_PX), -(-width // TILE_PX)
-    padded = np.zeros((down * TILE_PX, across * TILE_PX), np.float32)
-    padded[:height, :width] = heard
-    folded = padded.reshape(down, TILE_PX, across, TILE_PX).sum(axis=(0, 2))
+    line, folded = np.zeros((TILE_PX, heard.shape[1]), np.float32), np.zeros((TILE_PX, TILE_PX))
+    for top in range(0, len(heard), TILE_PX):
+        some = heard[top : top + TILE_PX]
+        line[: len(some)] += some
+    for left in range(0, line.shape[1], TILE_PX):
+        part = line[:, left : left + TILE_PX]
+        folded[:, : part.shape[1]] += part
     sums: Sums = fft.rfft2(folded)[of.y, of.x].astype(np.complex64)
     return sums
 

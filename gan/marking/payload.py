@@ -77,15 +77,15 @@ def _signs() -> NDArray[np.float32]:
 def _likeliest(soft: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the message, uint8 [96] of 0 and 1, whose coded bits are nearest to `soft` [96, 4]."""
     # A window's upper eight bits are the state after it, its lower eight the one before: the two
-    # windows that lead to a state differ in their last bit.
-    gains = (soft @ _signs().T).reshape(-1, _STATES, 2)  # [96, state, last bit]
-    before = (np.arange(2 * _STATES) & (_STATES - 1)).reshape(_STATES, 2)
+    # windows that lead to a state differ in their last bit, so they are neighbours.
+    gains = (soft @ _signs().T).reshape(-1, 2, _STATES)  # [96, newest bit, state before]
     score = np.zeros(_STATES, np.float32)
     choices = np.empty((_SETTLING + _MESSAGE_BITS + _SETTLING, _STATES), np.bool_)
     for step, choice in enumerate(choices):
-        paths = score[before] + gains[(step - _SETTLING) % _MESSAGE_BITS]
-        np.greater(paths[:, 1], paths[:, 0], out=choice)
-        score = paths.max(axis=1)
+        paths = (gains[(step - _SETTLING) % _MESSAGE_BITS] + score).ravel()
+        even, odd = paths[::2], paths[1::2]
+        np.greater(odd, even, out=choice)
+        score = np.maximum(even, odd)
     state = int(score.argmax())
     bits = np.empty(len(choices), np.uint8)
     for step in range(len(choices) - 1, -1, -1):

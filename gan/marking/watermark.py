@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from gan.marking.listening import brightness, fold, listen, said
+from gan.marking.listening import (
+    Light,
+    around,
+    brightness,
+    fold,
+    listen,
+    said,
+    twice_as_large,
+)
 from gan.marking.pattern import signs, tile, waves
 from gan.marking.payload import CODED_BITS, decode, encode
 from gan.marking.search import places
@@ -22,7 +29,6 @@ _LEAST_PSNR_DB = 38.5
 # Levels of 255, root mean square: where a picture of 512 px is calm, there at least, per contrast.
 _CALM, _LEAST_CALM, _PER_CONTRAST, _MOST = 1.4, 1.2, 0.06, 6.0
 _ON_WHITE, _NEAR_WHITE = np.float32(0.7), np.float32(4)  # more of it; levels from white or black
-_CONTRAST_SIDE = 3  # of every second pixel
 _AT_MOST_PX = 4096  # of a larger picture its upper left part is read: memory has an end
 _MOST_EXTRA = 1.5  # of a wave, per its share
 
@@ -59,12 +65,17 @@ def embed(picture: Picture, asset: str, key: bytes = PUBLIC_KEY) -> Picture:
     """
     of = waves(key)
     bits = signs(encode(asset, key), of)
-    strength = _strength(picture)
-    marked = _add(picture, tile(bits, of), strength)
-    heard = bits * said(fold(listen(marked), of), of, (0.0, 0.0))
+    light = brightness(picture)
+    strength = _strength(picture, light)
+    tried = (light + _levels(tile(bits, of), strength)).clip(0, 255)
+    heard = bits * said(fold(listen(tried), of), of, (0.0, 0.0))
     level = max(float(heard.mean()), 1e-6)
     extra = np.clip(1 - heard / level, 0, _MOST_EXTRA)
-    return _add(picture, tile(bits * (1 + extra), of), strength)
+    added = _levels(tile(bits * (1 + extra), of), strength)
+    marked = picture.copy()
+    for colour in range(3):
+        marked[..., colour] = (picture[..., colour] + added).clip(0, 255)
+    return marked
 
 
 def read(picture: Picture, key: bytes = PUBLIC_KEY, *, thorough: bool = False) -> Reading | None:
@@ -77,7 +88,7 @@ def read(picture: Picture, key: bytes = PUBLIC_KEY, *, thorough: bool = False) -
             large picture, as a page on which the marked one is shown; five times as long, and
             a second or two where a large one has no mark.
     """
-    heard = listen(picture[:_AT_MOST_PX, :_AT_MOST_PX])
+    heard = listen(brightness(picture[:_AT_MOST_PX, :_AT_MOST_PX]))
     for place in places(heard, key, thorough=thorough):
         soft = place.bits.ravel()[:CODED_BITS]
         asset = decode(soft, key)
@@ -95,7 +106,7 @@ def bits_right(picture: Picture, asset: str, key: bytes = PUBLIC_KEY) -> float:
         UsageError: The id is not 16 hex digits.
     """
     of = waves(key)
-    soft = said(fold(listen(picture), of), of, (0.0, 0.0)).ravel()[:CODED_BITS]
+    soft = said(fold(listen(brightness(picture)), of), of, (0.0, 0.0)).ravel()[:CODED_BITS]
     return _agreed(soft, asset, key)
 
 
@@ -103,37 +114,37 @@ def _agreed(soft: NDArray[np.float32], asset: str, key: bytes) -> float:
     return float(np.mean((soft > 0) == (encode(asset, key) > 0)))
 
 
-def _add(picture: Picture, pattern: NDArray[np.float32], strength: NDArray[np.float32]) -> Picture:
-    """Return the picture with the pattern laid over it, the same in every colour."""
+def _levels(pattern: NDArray[np.float32], strength: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return what the pattern adds at each pixel, the same to every colour, int16 [H, W]."""
     height, width = strength.shape
     side = len(pattern)
     over = np.tile(pattern, (-(-height // side), -(-width // side)))[:height, :width]
-    added = np.rint(over * strength).astype(np.int16)
-    marked = picture.copy()
-    marked[..., :3] = (picture[..., :3] + added[..., None]).clip(0, 255)
-    return marked
+    return np.rint(over * strength).astype(np.int16)
 
 
-def _strength(picture: Picture) -> NDArray[np.float32]:
+def _strength(picture: Picture, light: Light) -> NDArray[np.float32]:
     """Return how strong the mark is at each pixel, levels, float32 [H, W]; 0 where none is seen."""
-    light = brightness(picture)
-    some = light[::2, ::2]  # enough to tell calm from busy, at a quarter of the work
-    mean = ndimage.uniform_filter(some, _CONTRAST_SIDE)
-    square = ndimage.uniform_filter(some * some, _CONTRAST_SIDE)
+    some = light[::2, ::2].astype(np.float32)  # enough to tell calm from busy
+    mean = around(some, 1, np.add) / 9
+    square = around(some * some, 1, np.add) / 9
     contrast = np.sqrt(np.maximum(square - mean * mean, 0))
     # On the calm side of an edge the mark stays faint: of the windows that hold a pixel, the
     # calmest counts.
-    calmest = ndimage.minimum_filter(contrast, _CONTRAST_SIDE)
-    height, width = picture.shape[:2]
-    busy = calmest.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    calmest = around(contrast, 1, np.minimum)
+    height, width = light.shape
     # A small picture has fewer pixels to say the same in, and is looked at from as far away.
     calm = max(_CALM * (512 * 512 / (height * width)) ** 0.2, _LEAST_CALM)
-    strength: NDArray[np.float32] = np.minimum(calm + _PER_CONTRAST * busy, _MOST)
+    busy = np.minimum(calm + _PER_CONTRAST * calmest, np.float32(_MOST))
     # White cannot become whiter, nor black blacker: half of the mark is lost, the rest is louder.
-    room = np.minimum(light, 255 - light)
-    strength *= 1 + _ON_WHITE * np.clip(1 - room / _NEAR_WHITE, 0, 1)
-    is_seen = picture[..., 3] > 0 if picture.shape[2] == 4 else np.ones(busy.shape, np.bool_)
-    strength *= is_seen
-    loudness = np.sqrt(np.sum(strength.astype(np.float64) ** 2) / max(int(is_seen.sum()), 1))
+    levels = np.arange(256, dtype=np.float32)
+    room = np.minimum(levels, 255 - levels)
+    louder = 1 + _ON_WHITE * np.clip(1 - room / _NEAR_WHITE, 0, 1)
+    strength: NDArray[np.float32] = twice_as_large(busy, light.shape) * louder[light]
+    seen_px = light.size
+    if picture.shape[2] == 4:
+        is_seen = picture[..., 3] > 0
+        strength *= is_seen
+        seen_px = int(np.count_nonzero(is_seen))
+    loudness = np.sqrt(float(np.sum(strength * strength)) / max(seen_px, 1))
     at_most = 255 / 10 ** (_LEAST_PSNR_DB / 20)
     return strength * np.float32(min(at_most / max(loudness, 1e-6), 1.0))

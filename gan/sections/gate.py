@@ -10,9 +10,10 @@ from gan.sections.base import Section, Share
 class WatchSpec(Section):
     """What production must keep to after a promotion, batch by batch.
 
-    A batch violates it when fewer than `min_accepted` of its assets are accepted, or when the
-    canary assets that the gate kept come out otherwise: by more than `max_deviation` levels of 255
-    on average. `violations` of the last `window` batches, the latest among them, end in `then`.
+    A batch violates it when fewer than `min_accepted` of the candidates that the critic was not
+    asked to set aside (`assets.rejection`) pass the screens, or when the canary assets that the
+    gate kept come out otherwise: by more than `max_deviation` levels of 255 on average.
+    `violations` of the last `window` batches, the latest among them, end in `then`.
     """
 
     min_accepted: Share = 0.8

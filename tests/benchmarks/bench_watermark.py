@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from gan.detector.rates import share
-from gan.marking.listening import listen
+from gan.marking.listening import brightness, listen
 from gan.marking.search import places
 from gan.marking.watermark import PUBLIC_KEY, Picture, bits_right, embed, read
 from gan.platforms import encode, platform, platforms, render
@@ -116,7 +116,7 @@ def _print_unmarked() -> None:
         return
     count = misread = tries = 0
     for picture in _real_images():
-        tries += sum(1 for _ in places(listen(picture), PUBLIC_KEY, thorough=True))
+        tries += sum(1 for _ in places(listen(brightness(picture)), PUBLIC_KEY, thorough=True))
         misread += read(picture, thorough=True) is not None
         count += 1
     print()

@@ -92,7 +92,7 @@ def _champion(layout: Layout, version: Version, evidence: str = EVIDENCE) -> Ent
     return ledger.append(layout.ledger, entry)
 
 
-def _minted(name: str, accepted: int = 8) -> Minted:
+def _minted(name: str, accepted: int = 8, rejection: float = 0.0) -> Minted:
     """Return a batch of 8."""
     folder = Path("/assets") / name
     return Minted(
@@ -102,6 +102,7 @@ def _minted(name: str, accepted: int = 8) -> Minted:
         accepted=accepted,
         passed=accepted,
         candidates=8,
+        rejection=rejection,
         made=8,
         already=False,
         seconds=0.1,
@@ -288,6 +289,17 @@ def decided(layout: Layout, bundle: Bundle) -> tuple[Version, Path]:
     version = _version(bundle.digest)
     _champion(layout, version, digest)
     return version, folder / CANARY
+
+
+def test_a_picky_campaign_is_no_violation(layout: Layout, alone: Settings) -> None:
+    """What the critic was asked to set aside does not count; what fails beyond it does."""
+    version, mill = _version(), _mill(layout, alone, _recipe())
+    _champion(layout, version)
+    picky = _minted("picky", accepted=5, rejection=0.25)  # 63 %, of 75 % that can pass
+    few = _minted("few", accepted=4, rejection=0.25)
+
+    assert not watch.observe(mill, version, Path("x"), picky).row.violated
+    assert "wanted are at least 60%" in watch.observe(mill, version, Path("x"), few).says
 
 
 def test_the_canary_of_the_gate_is_minted_again(
