@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gan.assets.candidates import sample
 from gan.assets.croissant import croissant
-from gan.assets.files import aside_path, marked, require_fit
+from gan.assets.files import Picture, aside_path, marked, require_fit
 from gan.assets.finishing import Work
 from gan.assets.manifest import (
     BATCH,
@@ -89,22 +89,33 @@ def _write_companions(bundle: Bundle, work: Work, rows: Sequence[Row]) -> dict[s
     request = work.request
     is_default = request.campaign == DEFAULT_CAMPAIGN
     title = request.recipe if is_default else f"{request.recipe} {request.campaign}"
-    digests = {}
+    digests, icons = {}, list[Icon]()
     for to in work.platforms():
         for pack in arrange(to, members):
             found = companions(to, pack, title=title, publisher=_PUBLISHER)
+            icons += found.icons
             for path, text in found.texts.items():
                 digests[path] = write_atomically(work.folder / path, text)
-            for icon in found.icons:
-                payload = _icon(bundle, work, icon, accepted[icon.asset])
-                digests[icon.path] = write_atomically(work.folder / icon.path, payload)
+    drawn = _drawn(bundle, work, [accepted[icon.asset] for icon in icons])
+    for icon in icons:
+        payload = _icon(work, icon, accepted[icon.asset], drawn[icon.asset])
+        digests[icon.path] = write_atomically(work.folder / icon.path, payload)
     return digests
 
 
-def _icon(bundle: Bundle, work: Work, icon: Icon, row: Row) -> bytes:
+def _drawn(bundle: Bundle, work: Work, rows: Sequence[Row]) -> dict[str, Picture]:
+    """Return the images of some assets, uint8 [C, H, W]; the model draws neighbours at once."""
+    some = sorted({row.ordinal: row for row in rows}.items())
+    numbers = [bundle.card.classes.index(row.class_) for _, row in some]
+    if not some:
+        return {}
+    ordinals = [ordinal for ordinal, _ in some]
+    images = sample(bundle, work.spec, work.names.request_id, ordinals, numbers)
+    return {row.asset: image for (_, row), image in zip(some, images, strict=True)}
+
+
+def _icon(work: Work, icon: Icon, row: Row, image: Picture) -> bytes:
     """Return a pack's own picture, marked as the asset that it shows."""
-    number = bundle.card.classes.index(row.class_)
-    (image,) = sample(bundle, work.spec, work.names.request_id, [row.ordinal], [number])
     identity, key = open_identity(work.marks.signing), work.marks.key()
     origin = work.origin(row.asset, row.ordinal, row.class_)
     payload = marked(image, icon.to, work.spec, origin, identity, key)

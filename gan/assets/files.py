@@ -4,13 +4,11 @@ Nothing is encoded again after the signature; what is written down of a file was
 bytes.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gan.assets.manifest import SET_ASIDE
 from gan.assets.records import File
@@ -21,7 +19,7 @@ from gan.marking import watermark, xmp
 from gan.marking.credentials import OVERHEAD_BYTES, Origin, sign
 from gan.marking.identity import Identity, Signing
 from gan.marking.label import draw_label
-from gan.platforms import Platform, encode, problems, render
+from gan.platforms import Platform, check, encode, render
 from gan.sections import CampaignSpec
 
 _LEAST_KEY_BYTES = 16
@@ -93,17 +91,19 @@ def marked(
     return sign(payload, to.media, origin, identity)
 
 
-def require_fit(payload: bytes, to: Platform, path: str) -> None:
-    """Make sure that final bytes keep to the limits of their platform.
+def require_fit(payload: bytes, to: Platform, path: str) -> Picture:
+    """Make sure that final bytes keep to the limits of their platform; return their picture.
 
     Raises:
         GanmillError: They do not.
     """
-    if found := problems(payload, to):
+    found = check(payload, to)
+    if found.problems or found.picture is None:
         raise GanmillError(
-            f"{path}: is no file for {to.title}: {found[0]}. Nothing of the batch is published; "
-            f"take {to.name!r} out of the campaign's platforms to go on."
+            f"{path}: is no file for {to.title}: {found.problems[0]}. Nothing of the batch is "
+            f"published; take {to.name!r} out of the campaign's platforms to go on."
         )
+    return found.picture
 
 
 def aside_path(asset: str) -> str:
@@ -119,8 +119,7 @@ def aside(image: Picture, spec: CampaignSpec, origin: Origin) -> bytes:
 
 def written(folder: Path, path: str, payload: bytes, to: Platform, asset: str, key: bytes) -> File:
     """Prove and write a final file; return what is known of it."""
-    require_fit(payload, to, path)
-    share, is_read = read_back(payload, asset, key)
+    share, is_read = read_back(require_fit(payload, to, path), asset, key)
     digest = write_atomically(folder / path, payload)
     return File(
         platform=to.name,
@@ -134,10 +133,8 @@ def written(folder: Path, path: str, payload: bytes, to: Platform, asset: str, k
     )
 
 
-def read_back(payload: bytes, asset: str, key: bytes) -> tuple[float, bool]:
-    """Return how well the watermark reads in final bytes: share of bits, and whether by itself."""
-    with Image.open(io.BytesIO(payload)) as file:
-        seen = np.asarray(file if file.mode in {"RGB", "RGBA"} else file.convert("RGB"))
+def read_back(seen: Picture, asset: str, key: bytes) -> tuple[float, bool]:
+    """Return how well the watermark reads in a final picture: share of bits; whether by itself."""
     reading = watermark.read(seen, key)
     is_read = reading is not None and reading.asset == asset
     share = reading.confidence if reading and is_read else watermark.bits_right(seen, asset, key)

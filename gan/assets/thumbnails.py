@@ -146,16 +146,18 @@ def read_thumb(path: Path) -> Image.Image:
     """
     with Image.open(path) as picture:
         picture.draft("RGB", (THUMB_PX, THUMB_PX))  # JPEG is read at a fraction of its size
-        return _fitted(picture.convert("RGBA"))
+        return _fitted(picture)
 
 
 def _training_thumb(image: NDArray[np.uint8]) -> Image.Image:
     """Return a training image, uint8 [C, H, W], as a thumbnail; RGBA over the checkerboard."""
     shown = enlarge(image[None], 1)[0]
-    return _fitted(Image.fromarray(shown.transpose(1, 2, 0).squeeze()).convert("RGBA"))
+    return _fitted(Image.fromarray(shown.transpose(1, 2, 0).squeeze()))
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
+    if picture.mode not in {"RGB", "RGBA"}:  # not yet alpha where there is none: it costs
+        picture = picture.convert("RGBA")
     longest = max(picture.size)
     if longest <= THUMB_PX:
         scale, how = float(THUMB_PX // longest), Image.Resampling.NEAREST
@@ -164,6 +166,7 @@ def _fitted(picture: Image.Image) -> Image.Image:
     width, height = (max(1, round(side * scale)) for side in picture.size)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), how, reducing_gap=2.0)  # Pillow premultiplies
+    picture = picture.convert("RGBA")
     if (width, height) == (THUMB_PX, THUMB_PX):
         return picture
     canvas = Image.new("RGBA", (THUMB_PX, THUMB_PX))

@@ -20,7 +20,7 @@ from gan.marking.manifest_store import HASH_LABEL, Hidden, Store, read_store, wr
 
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 # What `sign` adds at most. It is 2 KB with the local identity; a user's chain may have 4 KiB.
-OVERHEAD_BYTES = 8192
+OVERHEAD_BYTES, _USUAL_BYTES = 8192, 2048
 _ACTIONS, _OURS = "c2pa.actions.v2", "ganmill.asset"
 _MAKER = {"name": "ganmill"}
 
@@ -97,23 +97,22 @@ def sign(payload: bytes, media: str, origin: Origin, identity: Identity) -> byte
         raise UsageError(f"content credentials: the file is {found}, not {media}.")
     name = f"{origin.asset} {hashlib.sha256(payload).hexdigest()}"
     said = _assertions(origin)
-    # A store tells its own place and length, and is longer where these are longer numbers.
-    hidden = placed = Hidden(0, 0)
-    digest = bytes(32)
+    # A store tells its own place and length, and is longer where these are longer numbers; what
+    # is around it may tell its length too.
+    hidden, digest = Hidden(len(with_store(payload, b"").before), _USUAL_BYTES), bytes(32)
     while True:
         parts = with_store(payload, write_store(name, _MAKER, said, digest, hidden, identity))
+        told = hidden, digest
         hidden = Hidden(len(parts.before), len(parts.part))
-        if hidden == placed:
+        digest = hashlib.sha256(parts.before + parts.after).digest()
+        if (hidden, digest) == told:
             break
-        placed = hidden
     if hidden.length > OVERHEAD_BYTES:
         raise UsageError(
             f"content credentials: {hidden.length:,} bytes for asset {origin.asset}; "
             f"{OVERHEAD_BYTES:,} at most. The class or a name of its origin is too long."
         )
-    digest = hashlib.sha256(parts.before + parts.after).digest()
-    store = write_store(name, _MAKER, said, digest, hidden, identity)
-    return b"".join(with_store(payload, store))
+    return b"".join(parts)
 
 
 def read(payload: bytes, identity: Known | None = None) -> Credentials | None:

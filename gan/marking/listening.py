@@ -14,9 +14,8 @@ from scipy import fft
 
 from gan.marking.pattern import TILE_PX, Waves
 
-_REACH_PX = 4  # of the window that a fast change is one against; whole numbers of it fit 16 bits
-_WINDOW = (2 * _REACH_PX + 1) ** 2
-_UNREST_REACH = 2  # of every second pixel
+_SLOW_REACH, _UNREST_REACH = 2, 4  # pixels, of the windows
+_SLOW_PX, _UNREST_PX = (2 * _SLOW_REACH + 1) ** 2, (2 * _UNREST_REACH + 1) ** 2  # in a window
 _CALM = 4.0  # levels: unrest below this damps little
 _RINGS = 5
 
@@ -43,13 +42,11 @@ def brightness(picture: Picture) -> Light:
 
 def listen(light: Light) -> Heard:
     """Return what may be the mark in the brightness of a picture."""
-    # No wave of the pattern falls where the difference to a window's mean changes its sign.
-    fast = (_WINDOW * light - around(light, _REACH_PX, np.add)).astype(np.float32)
-    fast *= np.float32(1 / _WINDOW)
-    some = fast[::2, ::2]  # enough to tell calm from restless, at a quarter of the work
-    unrest = around(some * some, _UNREST_REACH, np.add) / (2 * _UNREST_REACH + 1) ** 2
-    damped = 1 / (unrest + np.float32(_CALM * _CALM))
-    heard: Heard = fast * twice_as_large(damped, fast.shape)
+    # Twice a box is nearly a bell: no wave of the pattern falls where it changes its sign.
+    once = around(light, _SLOW_REACH, np.add).astype(np.float32)
+    fast = light - around(once, _SLOW_REACH, np.add) * np.float32(1 / _SLOW_PX**2)
+    unrest = around(fast * fast, _UNREST_REACH, np.add) * np.float32(1 / _UNREST_PX)
+    heard: Heard = fast / (unrest + np.float32(_CALM * _CALM))
     return heard
 
 
@@ -69,15 +66,6 @@ def around(values: NDArray[Any], reach: int, join: np.ufunc) -> NDArray[Any]:
             span *= 2
         wide = join(joined[:-1], wide[2 * reach :]).T
     return wide
-
-
-def twice_as_large(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return what was found for every second pixel for each one, of a picture's shape."""
-    large = np.empty((2 * values.shape[0], 2 * values.shape[1]), values.dtype)
-    for down in (0, 1):
-        for across in (0, 1):
-            large[down::2, across::2] = values
-    return large[: shape[0], : shape[1]]
 
 
 def fold(heard: Heard, of: Waves) -> Sums:

@@ -11,15 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gan.marking.listening import (
-    Light,
-    around,
-    brightness,
-    fold,
-    listen,
-    said,
-    twice_as_large,
-)
+from gan.marking.listening import Light, around, brightness, fold, listen, said
 from gan.marking.pattern import signs, tile, waves
 from gan.marking.payload import CODED_BITS, decode, encode
 from gan.marking.search import places
@@ -28,7 +20,7 @@ PUBLIC_KEY = b"ganmill"  # anybody may read the mark; who keeps a key of their o
 _LEAST_PSNR_DB = 38.5
 # Levels of 255, root mean square: where a picture of 512 px is calm, there at least, per contrast.
 _CALM, _LEAST_CALM, _PER_CONTRAST, _MOST = 1.4, 1.2, 0.06, 6.0
-_ON_WHITE, _NEAR_WHITE = np.float32(0.7), np.float32(4)  # more of it; levels from white or black
+_ON_WHITE, _NEAR_WHITE = 0.7, 4  # more of it; levels from white or black
 _AT_MOST_PX = 4096  # of a larger picture its upper left part is read: memory has an end
 _MOST_EXTRA = 1.5  # of a wave, per its share
 
@@ -119,7 +111,8 @@ def _levels(pattern: NDArray[np.float32], strength: NDArray[np.float32]) -> NDAr
     height, width = strength.shape
     side = len(pattern)
     over = np.tile(pattern, (-(-height // side), -(-width // side)))[:height, :width]
-    return np.rint(over * strength).astype(np.int16)
+    levels: NDArray[np.int16] = np.rint(over * strength).astype(np.int16)
+    return levels
 
 
 def _strength(picture: Picture, light: Light) -> NDArray[np.float32]:
@@ -136,10 +129,9 @@ def _strength(picture: Picture, light: Light) -> NDArray[np.float32]:
     calm = max(_CALM * (512 * 512 / (height * width)) ** 0.2, _LEAST_CALM)
     busy = np.minimum(calm + _PER_CONTRAST * calmest, np.float32(_MOST))
     # White cannot become whiter, nor black blacker: half of the mark is lost, the rest is louder.
-    levels = np.arange(256, dtype=np.float32)
-    room = np.minimum(levels, 255 - levels)
-    louder = 1 + _ON_WHITE * np.clip(1 - room / _NEAR_WHITE, 0, 1)
-    strength: NDArray[np.float32] = twice_as_large(busy, light.shape) * louder[light]
+    lacking = np.maximum(_NEAR_WHITE - np.minimum(light, 255 - light), 0)
+    louder = 1 + np.float32(_ON_WHITE / _NEAR_WHITE) * lacking.astype(np.float32)
+    strength: NDArray[np.float32] = _twice_as_large(busy, light.shape) * louder
     seen_px = light.size
     if picture.shape[2] == 4:
         is_seen = picture[..., 3] > 0
@@ -148,3 +140,12 @@ def _strength(picture: Picture, light: Light) -> NDArray[np.float32]:
     loudness = np.sqrt(float(np.sum(strength * strength)) / max(seen_px, 1))
     at_most = 255 / 10 ** (_LEAST_PSNR_DB / 20)
     return strength * np.float32(min(at_most / max(loudness, 1e-6), 1.0))
+
+
+def _twice_as_large(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return what was found for every second pixel for each one, of a picture's shape."""
+    large = np.empty((2 * values.shape[0], 2 * values.shape[1]), values.dtype)
+    for down in (0, 1):
+        for across in (0, 1):
+            large[down::2, across::2] = values
+    return large[: shape[0], : shape[1]]

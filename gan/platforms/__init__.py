@@ -10,7 +10,7 @@ pack_checks.py a batch folder -> what is wrong with its packs
 """
 
 from gan.platforms.catalog import Platform, platform, platforms
-from gan.platforms.checking import problems
+from gan.platforms.checking import check, problems
 from gan.platforms.companions import Companions, Icon, companions
 from gan.platforms.drawing import render
 from gan.platforms.emojis import require_emojis
@@ -25,6 +25,7 @@ __all__ = [
     "Pack",
     "Platform",
     "arrange",
+    "check",
     "companions",
     "encode",
     "pack_problems",

@@ -1,12 +1,31 @@
 """A file's final bytes -> what is wrong with it for a platform, after every mark is on it."""
 
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
 from gan.image.decode import Decoded, Rejected, decode
 from gan.platforms.catalog import Platform
 from gan.platforms.headers import Header, read_header
 
+Picture = npt.NDArray[np.uint8]
 
-def problems(payload: bytes, to: Platform) -> list[str]:
-    """Return what keeps a file from its platform, one sentence each; none if it is right.
+
+class Checked(NamedTuple):
+    """A file that was held against its platform.
+
+    Attributes:
+        problems: What keeps it from there, one sentence each.
+        picture: What is seen, uint8 [H, W, 3 or 4], straight alpha; None where nothing decodes.
+    """
+
+    problems: list[str]
+    picture: Picture | None
+
+
+def check(payload: bytes, to: Platform) -> Checked:
+    """Return what keeps a file from its platform, if anything does, and its picture.
 
     The header is read byte by byte and the picture decoded: format, exact pixels, bytes, one frame,
     alpha, and whether there is anything to see.
@@ -21,10 +40,20 @@ def problems(payload: bytes, to: Platform) -> list[str]:
     try:
         header, decoded = read_header(payload), decode(payload)
     except ValueError as error:
-        return [*found, str(error)]
+        return Checked([*found, str(error)], None)
     except Rejected as rejected:
-        return [*found, f"does not decode ({rejected.reason}: {rejected.detail})"]
-    return found + _differences(header, to) + _surprises(header, decoded)
+        found.append(f"does not decode ({rejected.reason}: {rejected.detail})")
+        return Checked(found, None)
+    found += _differences(header, to) + _surprises(header, decoded)
+    image = decoded.image
+    if image.mode not in {"RGB", "RGBA"}:
+        image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+    return Checked(found, np.asarray(image))
+
+
+def problems(payload: bytes, to: Platform) -> list[str]:
+    """Return what keeps a file from its platform, one sentence each; none if it is right."""
+    return check(payload, to).problems
 
 
 def _differences(header: Header, to: Platform) -> list[str]:

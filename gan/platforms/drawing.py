@@ -15,6 +15,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFilter
 from gan.platforms.catalog import Platform
 
 _RGBA = 4
+_MODES = {3: "RGB", 4: "RGBa"}  # with its colours times alpha, the latter is taken as it is
 _BLUR = 0.19  # of the shorter side: how far from the picture its extended edges are one soft wash
 _WINDOW_PX = 5  # of the image: where an edge of alpha begins and ends
 _EDGE_PX = 4  # of the picture: how wide an edge of alpha is left
@@ -160,7 +161,9 @@ def _hard(canvas: Array, box: _Box, size: tuple[int, int]) -> Array:
 
 
 def _resized(planes: Array, size: tuple[int, int], how: Image.Resampling, box: _Box) -> Array:
-    return np.stack([np.asarray(Image.fromarray(plane).resize(size, how, box)) for plane in planes])
+    """Return part of some planes [3 or 4, H, W] at another size; channels lie side by side."""
+    image = Image.merge(_MODES[len(planes)], [Image.fromarray(plane) for plane in planes])
+    return np.asarray(image.resize(size, how, box)).transpose(2, 0, 1)
 
 
 def _straight(planes: Array, alpha: Array) -> Array:
@@ -183,7 +186,11 @@ def _over(planes: Array, background: str) -> Array:
 def _rounded(planes: Array) -> Array:
     """Return an opaque picture [3, H, W] with rounded corners, [4, H, W], straight alpha."""
     alpha = _corner_mask(planes.shape[2], planes.shape[1])
-    return np.concatenate([planes * (alpha > 0), alpha[None]])
+    image = Image.fromarray(planes.transpose(1, 2, 0))
+    image.putalpha(Image.fromarray(alpha))
+    rounded = np.array(image)
+    rounded[alpha == 0] = 0
+    return rounded.transpose(2, 0, 1)
 
 
 @lru_cache(maxsize=8)

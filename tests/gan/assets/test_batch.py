@@ -167,8 +167,11 @@ def threads(count: int) -> Callable[..., Iterable[Done]]:
 
 @pytest.mark.parametrize(
     "run",
-    [threads(2), threads(4), partial(map_chunks, workers=2, doing="minting")],
-    ids=["2 threads", "4 threads", "2 processes"],
+    [
+        pytest.param(threads(2), id="2 threads", marks=pytest.mark.slow),
+        pytest.param(threads(4), id="4 threads"),
+        pytest.param(partial(map_chunks, workers=2, doing="minting"), id="2 processes"),
+    ],
 )
 def test_the_same_request_gives_the_same_bytes_however_it_is_done(
     make: Mint, many: dict[str, bytes], tmp_path: Path, run: Callable[..., Iterable[Done]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan.platforms import encode, platform, problems
+from gan.platforms import check, encode, platform, problems
 from gan.platforms.headers import read_header
 from tests.gan.platforms.making import Images
 
@@ -32,6 +32,17 @@ def _saved(image: Image.Image, file_format: str, **how: object) -> bytes:
     file = io.BytesIO()
     image.save(file, file_format, **how)
     return file.getvalue()
+
+
+def test_the_picture_that_was_checked_is_the_one_in_the_file() -> None:
+    """The watermark is read from what the file shows, with its alpha, and not decoded twice."""
+    for channels in (3, 4):
+        found = check(_file("png", channels), platform("png", 256))
+
+        assert found.problems == []
+        assert found.picture is not None
+        assert np.array_equal(found.picture, _picture("png", channels))
+    assert check(b"GIF89a", platform("png", 256)).picture is None
 
 
 def _animated() -> bytes:
