@@ -101,7 +101,7 @@ def publish(
     if spec.sink is None:
         raise UsageError(
             f"params.yaml: assets.sink is not set, so {folder.name} goes nowhere. "
-            "Name a folder or s3://bucket/folder."
+            "Name a folder or s3://bucket/folder there, or with: ganmill publish BATCH --to FOLDER"
         )
     target = _target(layout, spec.sink, folder.name)
     with _alone(folder):

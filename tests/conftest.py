@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A workspace with servers and a trained model; the README's workspace; an MLflow server, and a
-# Prefect server for some. The longest first.
+# Prefect server for some; a warm process to be killed. The longest first.
 _TOGETHER = {
     "mill": [
         f"tests/flows/test_{name}.py"
@@ -43,6 +43,7 @@ _TOGETHER = {
             )
         ),
     ],
+    "kills": [f"tests/faults/test_{name}.py" for name in ("kills", "batch_kills", "nth_failure")],
 }
 _GROUPS = {file: group for group, files in _TOGETHER.items() for file in files}
 

@@ -83,13 +83,14 @@ def _steps(
     )
     pairs = list(zip(files, origins, strict=True))
     signed = timed("sign", lambda pair: sign(pair[0], to.media, pair[1], identity), pairs)
-    timed("check the limits", lambda payload: require_fit(payload, to, name), signed)
-    pairs = list(zip(signed, origins, strict=True))
+    seen = timed("check the limits", lambda payload: require_fit(payload, to, name), signed)
+    pairs = list(zip(seen, origins, strict=True))
     timed(
         "read back",
         lambda pair: read_back(pair[0], pair[1].asset, watermark.PUBLIC_KEY),
         pairs,
     )
+    pairs = list(zip(signed, origins, strict=True))
     timed("write", lambda pair: write_atomically(room / name / pair[1].asset, pair[0]), pairs)
     return spent
 

@@ -16,7 +16,7 @@ from tests.faults.works import OPEN, WORKS, ask_for_batch
 # Two platforms, one with a listing beside its files; some candidates are outliers, so there are
 # several rounds.
 _SPEC = CampaignSpec(
-    count=10,
+    count=6,
     budget=3,
     rejection=0.2,
     screens=OPEN.model_copy(update={"near_distance": 2}),

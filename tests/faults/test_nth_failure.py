@@ -5,6 +5,7 @@ SQLite's method: fail the n-th operation for n = 1, 2, 3, ... (sqlite.org/testin
 
 import errno
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.faults.works import WORKS
 
 _TIMED = ("ledger.jsonl", "stats.jsonl")  # the check reads them; they say when they were written
 _LEAST = {"checkpoint": 45, "roll-back": 15, "bundle": 15, "stats": 5, "batch": 35, "ledger": 6}
+_SHORT = {"batch": 2}  # minted twice for each of 66 changes: every other one; `make faults` has all
 
 
 def _content(folder: Path) -> dict[str, str]:
@@ -33,12 +35,10 @@ def _calm(work: str, folder: Path) -> dict[str, str]:
     return _content(folder)
 
 
-def _sweep(work: str, root: Path, fails: Callable[[int, Path], bool]) -> int:
-    """Interrupt the work at each of its operations; return how many there are."""
+def _sweep(work: str, root: Path, fails: Callable[[int, Path], bool], step: int = 1) -> int:
+    """Interrupt the work at each of its operations, or each `step`th; return how many there are."""
     wanted = _calm(work, root / "calm")
-    n = 0
-    while True:
-        n += 1
+    for n in count(1, step):
         folder = root / str(n)
         folder.mkdir()
         WORKS[work].begin(folder)
@@ -48,7 +48,8 @@ def _sweep(work: str, root: Path, fails: Callable[[int, Path], bool]) -> int:
         WORKS[work].check(folder)
         assert _content(folder) == wanted
         if not failed:
-            return n - 1
+            break
+    return n - 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,8 @@ def test_whichever_operation_fails_nothing_is_lost(
         assert len(passed) < n
         return False
 
-    assert _sweep(work, tmp_path, fails) >= _LEAST[work]
+    is_short = code == errno.ENOSPC and not lasting
+    assert _sweep(work, tmp_path, fails, _SHORT.get(work, 1) if is_short else 1) >= _LEAST[work]
 
 
 @pytest.mark.parametrize(

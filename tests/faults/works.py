@@ -16,7 +16,7 @@ from gan.assets.batch import Marks, mint
 from gan.assets.manifest import BATCH, verify
 from gan.assets.request import Request
 from gan.bundle import open_bundle
-from gan.durable import drop_partials, read_json, write_json
+from gan.durable import SUMS, drop_partials, read_json, write_json
 from gan.errors import DamagedError
 from gan.marking.identity import Signing, open_identity
 from gan.screening.references import References
@@ -153,9 +153,15 @@ def _signing(folder: Path) -> Signing:
     return Signing(folder.parent / "signing")
 
 
+def _model(folder: Path) -> Path:
+    """Return one bundle for all folders that are compared: packing it is another work."""
+    return folder.parent / "model"
+
+
 def _begin_batch(folder: Path) -> None:
     open_identity(_signing(folder))
-    pack_untrained(folder / "bundle", ["a", "b"], seed=1)
+    if not (_model(folder) / SUMS).exists():
+        pack_untrained(_model(folder), ["a", "b"], seed=1)
     (folder / "batches").mkdir()
     ask_for_batch(folder, CampaignSpec(count=1, rejection=0, size_px=16, screens=OPEN))
 
@@ -167,7 +173,7 @@ def ask_for_batch(folder: Path, spec: CampaignSpec) -> None:
 
 def _mint(folder: Path) -> None:
     spec = CampaignSpec.model_validate(read_json(folder / "campaign.json"))
-    bundle = open_bundle(folder / "bundle")
+    bundle = open_bundle(_model(folder))
     mint(
         bundle,
         Request("tiny", spec, "2026-11-21"),

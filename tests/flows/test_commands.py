@@ -101,7 +101,7 @@ def test_first_retrain_makes_a_champion_and_a_batch(
     assert _champion(mill_settings) == 1
     folder = Path(told["batch"])
     assert folder.parent == Layout(mill_root).batches("tiny")
-    assert len(list(folder.glob("*.png"))) == 8 + 1  # and the contact sheet
+    assert len(list(folder.glob("png/*.png"))) == 8
     assert (Path(told["links"]["data report"])).is_file()
     assert (Path(told["links"]["contact sheet"])).is_file()
 
@@ -200,20 +200,34 @@ def test_same_request_gives_the_same_bytes(told: Any, ganmill: Run, mill_root: P
         done = ganmill("generate", "tiny", "--count", "5", "--seed", "3", "--slot", slot)
         assert done.returncode == 0, done.stderr
         folder = Path(done.stdout.partition("Contact sheet: ")[2].strip()).parent
-        return folder, {path.name: path.read_bytes() for path in folder.iterdir()}
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return folder, {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
     folder, files = mint("noon")
     assert mint("noon") == (folder, files)
     other, _ = mint("dusk")
     assert other != folder
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
     again, anew = mint("noon")
-    pictures = [name for name in files if name.endswith(".png")]
+    pictures = [name for name in files if name.startswith("png/")]
     assert again == folder
-    assert len(pictures) == 6
+    assert len(pictures) == 5
     assert all(anew[name] == files[name] for name in pictures)
+
+
+def test_whose_a_file_is_and_the_same_again(
+    told: Any, ganmill: Run, mill_root: Path, tmp_path: Path
+) -> None:
+    """From a file alone one comes to its model, and from its id to the same bytes again."""
+    picture = next((Path(told["batch"]) / "png").iterdir())
+    (tmp_path / "found.png").write_bytes(picture.read_bytes())
+    answer = json.loads(ganmill("verify", str(tmp_path / "found.png"), "--json").stdout)
+    assert (answer["verdict"], answer["asset"]) == ("ours, unchanged", picture.stem)
+    assert answer["model_digest"] == told["bundle"]
+
+    again = ganmill("regenerate", picture.stem, "--out", str(tmp_path / "again"))
+    assert "the same, byte for byte" in again.stdout, again.stderr
+    assert (tmp_path / "again" / "png" / picture.name).read_bytes() == picture.read_bytes()
 
 
 @pytest.fixture(scope="session")

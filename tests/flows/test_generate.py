@@ -1,6 +1,7 @@
 """Batches from the champion, against a real MLflow server and a real Prefect server."""
 
 import json
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import generate, ledger, minting, registry, release, watch
+from flows import generate, ledger, minting, minting_outlook, registry, release, watch
 from flows.registry import Version
 from flows.settings import Settings
 from flows.story import Lineage, Mill
@@ -63,11 +64,27 @@ def mill(request: pytest.FixtureRequest, tmp_path: Path, online: Settings) -> Mi
 
 
 @pytest.fixture
-def made(mill: Mill, bundles: list[Bundle], server_layout: Layout) -> list[Version]:
-    """Return two registered versions; the first one is champion."""
-    found = [_register(mill, bundle, server_layout) for bundle in bundles]
-    _promote(mill, found[0], None)
+def made(mill: Mill, bundles: list[Bundle], server_layout: Layout) -> Version:
+    """Return a registered version that is champion."""
+    found = _register(mill, bundles[0], server_layout)
+    _promote(mill, found, None)
     return found
+
+
+@pytest.fixture
+def newer(mill: Mill, made: Version, bundles: list[Bundle], server_layout: Layout) -> Version:
+    """Return a version that was registered after the champion."""
+    return _register(mill, bundles[1], server_layout)
+
+
+@pytest.fixture(scope="module")
+def blank(bundles: list[Bundle], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle of which every image is one flat colour."""
+    network = bundles[0].generator()
+    for weight in network.parameters():
+        weight.data.zero_()
+    folder = tmp_path_factory.mktemp("blank") / "bundle"
+    return pack(folder, network, bundles[0].critic(), bundles[0].card)
 
 
 def _register(mill: Mill, bundle: Bundle, server_layout: Layout) -> Version:
@@ -110,10 +127,10 @@ def _notices(mill: Mill) -> list[str]:
     return [json.loads(line)["event"] for line in mill.layout.notices.read_text().splitlines()]
 
 
-def test_the_next_batch_uses_the_new_champion(mill: Mill, made: list[Version]) -> None:
+def test_the_next_batch_uses_the_new_champion(mill: Mill, newer: Version) -> None:
     """After a promotion it is the new one, after a rollback the one before, on the same day too."""
     first, of_first = generate.mint_batch(mill, slot="day")
-    _promote(mill, made[1], 1)
+    _promote(mill, newer, 1)
     second, of_second = generate.mint_batch(mill, slot="day")
     release.rollback(mill.layout, mill.settings, mill.recipe.name, actor="ada", reason="blurred")
     third, of_third = generate.mint_batch(mill, slot="day")
@@ -125,7 +142,7 @@ def test_the_next_batch_uses_the_new_champion(mill: Mill, made: list[Version]) -
     assert [row.version for row in watch.read(mill.layout.watch(mill.recipe.name))] == [1, 2]
 
 
-def test_a_hold_is_explained_and_resumed(mill: Mill, made: list[Version]) -> None:
+def test_a_hold_is_explained_and_resumed(mill: Mill, made: Version) -> None:
     """While production is on hold nothing is minted; the message has who, why, and the way on."""
     name = mill.recipe.name
     minted, _ = generate.mint_batch(mill, slot="before")
@@ -152,9 +169,7 @@ def test_without_a_champion_there_is_nothing_to_mint(mill: Mill) -> None:
         generate.mint_batch(mill)
 
 
-def test_a_champion_deleted_behind_our_back_is_not_replaced(
-    mill: Mill, made: list[Version]
-) -> None:
+def test_a_champion_deleted_behind_our_back_is_not_replaced(mill: Mill, made: Version) -> None:
     """Nothing is minted from another version, and the last good batch stays as it is."""
     minted, _ = generate.mint_batch(mill, slot="before")
     MlflowClient(mill.settings.mlflow_url).delete_model_version(mill.recipe.name, "1")
@@ -165,10 +180,10 @@ def test_a_champion_deleted_behind_our_back_is_not_replaced(
     assert len(list(mill.layout.batches(mill.recipe.name).iterdir())) == 1
 
 
-def test_an_alias_moved_by_hand_is_not_followed(mill: Mill, made: list[Version]) -> None:
+def test_an_alias_moved_by_hand_is_not_followed(mill: Mill, newer: Version) -> None:
     """Production uses only what the ledger knows; who moved it is asked to say so."""
     minted, _ = generate.mint_batch(mill, slot="before")
-    registry.set_alias(mill.settings, mill.recipe.name, "champion", 2)
+    registry.set_alias(mill.settings, mill.recipe.name, "champion", newer.number)
 
     with pytest.raises(DamagedError, match="v2"):
         generate.mint_batch(mill, slot="after")
@@ -177,7 +192,7 @@ def test_an_alias_moved_by_hand_is_not_followed(mill: Mill, made: list[Version])
 
 
 def test_a_batch_that_another_process_mints_is_waited_for(
-    mill: Mill, made: list[Version], bundles: list[Bundle], capsys: pytest.CaptureFixture[str]
+    mill: Mill, made: Version, bundles: list[Bundle], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A schedule and a promotion that come together make one batch, and both have it."""
     begun, go_on = threading.Event(), threading.Event()
@@ -203,7 +218,7 @@ def test_a_batch_that_another_process_mints_is_waited_for(
 
 
 def test_waiting_for_another_process_has_an_end(
-    mill: Mill, made: list[Version], bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
+    mill: Mill, made: Version, bundles: list[Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is named after ten minutes; nothing else is touched."""
     monkeypatch.setattr(generate, "_WAIT_SECONDS", 0.5)
@@ -214,7 +229,7 @@ def test_waiting_for_another_process_has_an_end(
 
 
 def test_what_a_kill_left_untold_is_told_by_the_same_command(
-    mill: Mill, made: list[Version], bundles: list[Bundle]
+    mill: Mill, made: Version, bundles: list[Bundle]
 ) -> None:
     """A batch that is complete, but without its tag, row and notice, gets them, once."""
     left = _mint(mill, bundles[0], lambda _: None)
@@ -228,14 +243,9 @@ def test_what_a_kill_left_untold_is_told_by_the_same_command(
     assert _notices(mill) == ["batch.delivered"]
 
 
-def test_a_batch_that_strikes_is_held(
-    mill: Mill, bundles: list[Bundle], server_layout: Layout, tmp_path: Path
-) -> None:
+def test_a_batch_that_strikes_is_held(mill: Mill, blank: Bundle, server_layout: Layout) -> None:
     """The command fails, the notice says held, and production stands until somebody resumes it."""
-    network, name = bundles[0].generator(), mill.recipe.name
-    for weight in network.parameters():
-        weight.data.zero_()  # so every asset is one flat colour
-    blank = pack(tmp_path / "blank", network, bundles[0].critic(), bundles[0].card)
+    name = mill.recipe.name
     _promote(mill, _register(mill, blank, server_layout), None)
     rule = mill.recipe.gate.watch.model_copy(update={"min_accepted": 0.5, "violations": 1})
     gate = mill.recipe.gate.model_copy(update={"watch": rule})
@@ -249,7 +259,7 @@ def test_a_batch_that_strikes_is_held(
         generate.mint_batch(strict, slot="next")
 
 
-def test_a_named_campaign_gets_what_it_asks_for(mill: Mill, made: list[Version]) -> None:
+def test_a_named_campaign_gets_what_it_asks_for(mill: Mill, made: Version) -> None:
     """Its segment has its count and taste; the day's own batch is another one."""
     minted, _ = generate.mint_batch(mill, campaign="twins", slot="day")
     rows = [row for row in read_rows(minted.folder / MANIFEST) if row.verdict == "accepted"]
@@ -259,7 +269,7 @@ def test_a_named_campaign_gets_what_it_asks_for(mill: Mill, made: list[Version])
     assert generate.mint_batch(mill, slot="day")[0].folder != minted.folder
 
 
-def test_a_campaign_that_is_not_there_is_named(mill: Mill, made: list[Version]) -> None:
+def test_a_campaign_that_is_not_there_is_named(mill: Mill, made: Version) -> None:
     """So are those that are; a count that the segments set is not overruled."""
     with pytest.raises(UsageError, match=r"campaigns has no 'twin'. Known: default, twins"):
         generate.mint_batch(mill, campaign="twin")
@@ -268,13 +278,9 @@ def test_a_campaign_that_is_not_there_is_named(mill: Mill, made: list[Version]) 
 
 
 def test_a_batch_short_of_its_quota_is_delivered_and_told(
-    mill: Mill, bundles: list[Bundle], server_layout: Layout, tmp_path: Path
+    mill: Mill, blank: Bundle, server_layout: Layout
 ) -> None:
     """What passed is there; how many are missing, and why, is said."""
-    network = bundles[0].generator()
-    for weight in network.parameters():
-        weight.data.zero_()
-    blank = pack(tmp_path / "blank", network, bundles[0].critic(), bundles[0].card)
     _promote(mill, _register(mill, blank, server_layout), None)
     minted, _ = generate.mint_batch(mill, slot="day")
 
@@ -284,7 +290,7 @@ def test_a_batch_short_of_its_quota_is_delivered_and_told(
 
 
 def test_a_batch_goes_to_the_sink_of_its_campaign(
-    mill: Mill, made: list[Version], tmp_path: Path
+    mill: Mill, made: Version, tmp_path: Path
 ) -> None:
     """It is there when the command ends, and minting again publishes nothing twice."""
     assets = mill.recipe.assets.model_copy(update={"sink": str(tmp_path / "sink"), "form": "zip"})
@@ -300,7 +306,7 @@ def test_a_batch_goes_to_the_sink_of_its_campaign(
     assert archive.stat().st_mtime_ns == before
 
 
-def test_a_batch_that_a_person_must_see_waits(mill: Mill, made: list[Version]) -> None:
+def test_a_batch_that_a_person_must_see_waits(mill: Mill, made: Version) -> None:
     """Nothing is published, the notice and the line on the terminal say which command goes on."""
     assets = mill.recipe.assets.model_copy(
         update={"sink": str(mill.layout.root / "sink"), "review": True}
@@ -311,3 +317,50 @@ def test_a_batch_that_a_person_must_see_waits(mill: Mill, made: list[Version]) -
     assert not (mill.layout.root / "sink").exists()
     assert _notices(mill) == ["batch.waiting"]
     assert "ganmill review" in mill.layout.notices.read_text()
+
+
+def test_a_cluster_makes_the_same_files(mill: Mill, made: Version) -> None:
+    """A request that is minted on a Dask cluster has the bytes of threads on this machine."""
+    from distributed import LocalCluster
+
+    def files(where: Mill) -> dict[str, str]:
+        minted, _ = generate.mint_batch(where, slot="day")
+        rows = read_rows(minted.folder / MANIFEST)
+        return {file.path: file.sha256 for row in rows for file in row.files}
+
+    here = files(mill)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        settings = mill.settings.model_copy(update={"dask_scheduler": cluster.scheduler_address})
+        shutil.rmtree(mill.layout.batches(mill.recipe.name))
+        there = files(replace(mill, settings=settings))
+    assert here == there
+    assert len(here) == 8
+
+
+def test_a_campaign_may_try_the_challenger(mill: Mill, newer: Version) -> None:
+    """Its assets say which version made them, and the watch does not judge production by them."""
+    assets = mill.recipe.assets.model_copy(update={"model": "challenger"})
+    trial = replace(mill, recipe=mill.recipe.model_copy(update={"assets": assets}))
+    with pytest.raises(UsageError, match="no challenger at present"):
+        generate.mint_batch(trial, slot="day")
+    registry.set_alias(mill.settings, mill.recipe.name, "challenger", newer.number)
+    minted, version = generate.mint_batch(trial, slot="day")
+
+    assert version.number == newer.number == 2
+    assert {row.model_version for row in read_rows(minted.folder / MANIFEST)} == {"2"}
+    assert watch.read(mill.layout.watch(mill.recipe.name)) == []
+    assert _notices(mill) == ["batch.delivered"]
+
+
+def test_what_a_request_would_take_is_told_before(mill: Mill, made: Version) -> None:
+    """A dry run names the batch that the same request makes then, and leaves nothing behind."""
+    found = minting_outlook.expect(mill, "twins", count=None, seed=None, slot="day")
+    assert not mill.layout.batches(mill.recipe.name).exists()
+    minted, _ = generate.mint_batch(mill, campaign="twins", slot="day")
+
+    assert (found.batch, found.is_there) == (minted.batch_id, False)
+    assert found.wanted == {"fans": {"b": 2}}
+    assert found.candidates <= found.most_candidates == 2
+    assert found.seconds > 0
+    assert found.bytes > 0
+    assert minting_outlook.expect(mill, "twins", count=None, seed=None, slot="day").is_there
