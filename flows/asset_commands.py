@@ -84,20 +84,15 @@ def verify(
 
     signs = marks(layout, settings)
     asked = (layout, signs.signing, signs.key())
-    problems = {}
+    broken = []
     for path in paths:
         if (path / BATCH).is_file():
-            problems[str(path)] = looking.verify_batch(signs.signing, path)
+            if _tell(path, looking.verify_batch(signs.signing, path), as_json=as_json):
+                broken.append(path)
         elif path.is_dir():
             verifying.show_all(looking.look_all(*asked, path, thorough=thorough), as_json=as_json)
         else:
             verifying.show(looking.look(*asked, path, thorough=thorough), as_json=as_json)
-    for folder, found in problems.items():
-        if as_json:
-            print(json.dumps({"batch": folder, "is_whole": not found, "problems": found}))
-        else:
-            print("\n".join(f"{folder}: {each}" for each in found or ["every byte is as minted"]))
-    broken = [folder for folder, found in problems.items() if found]
     if broken:
         raise DamagedError(
             f"{broken[0]}: is not as it was minted; nothing of it is published. Mend it: delete "
@@ -193,6 +188,8 @@ def publish(
     if form is not None and form not in get_args(CampaignSpec.model_fields["form"].annotation):
         raise UsageError(f"--form is {form!r}; it must be folder, zip, webdataset or imagefolder.")
     spec = _delivery(layout, read_batch(batch))
+    if to is not None and "://" not in to:
+        to = str(Path(to).absolute())  # as it is typed here; a recipe's is below the workspace
     changes = {key: value for key, value in {"sink": to, "form": form}.items() if value}
     spec = spec.model_copy(update=changes)
     signs = marks(layout, settings)
@@ -222,6 +219,15 @@ def detector(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(json.dumps({"state": done.state, "note": done.note, "card": card}, indent=2))
         return
     print(f"{done.state}: {done.note}")
+
+
+def _tell(folder: Path, found: list[str], *, as_json: bool) -> bool:
+    """Print what is wrong with a batch; return whether anything is."""
+    if as_json:
+        print(json.dumps({"batch": str(folder), "is_whole": not found, "problems": found}))
+    else:
+        print("\n".join(f"{folder}: {each}" for each in found or ["every byte is as minted"]))
+    return bool(found)
 
 
 def _delivery(layout: "Layout", card: "BatchCard") -> "CampaignSpec":

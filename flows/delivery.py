@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from flows import minting
-from flows.notices import Event, announce
+from flows.notices import Event, announce, was_told
 from flows.publish import publish
 from flows.registry import Version
 from flows.review import find_review, reviewable, undecided
@@ -14,21 +14,20 @@ if TYPE_CHECKING:
     from flows.watch import Watched
     from gan.assets.batch import Minted
 
+_OF_DELIVERY: tuple[Event, ...] = ("batch.delivered", "batch.waiting")
 
-def deliver(
-    mill: Mill, spec: CampaignSpec, version: Version, minted: "Minted", *, is_new: bool
-) -> str:
+
+def deliver(mill: Mill, spec: CampaignSpec, version: Version, minted: "Minted") -> str:
     """Tell of a batch that may go out, and publish it where its campaign says so.
 
-    Where the campaign asks for a review nothing leaves before a person has looked; done again, what
-    is published stays as it is.
+    Where the campaign asks for a review nothing leaves before a person has looked. Done again, it
+    is told once, and what is published stays as it is.
 
     Args:
         mill: Whose batch it is.
         spec: Its campaign.
         version: What it was minted from.
         minted: The batch.
-        is_new: Whether it was not told of before.
 
     Returns:
         The sentence that says it.
@@ -44,7 +43,7 @@ def deliver(
         says += f"wait for a person to look: ganmill review {shown(minted.folder)}"
     else:
         says += f"are there: {minted.folder}"
-    if is_new:
+    if not was_told(mill.layout, _OF_DELIVERY, minted.batch_id):
         announce(
             mill.layout, mill.settings, event, mill.recipe.name, says, _payload(version, minted)
         )

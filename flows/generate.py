@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow
+from pydantic import ValidationError
 
 from flows import delivery, ledger, minting, registry, release, watch
 from flows.artifacts import show_batch
@@ -97,14 +98,13 @@ def mint_batch(
     request = request_of(mill, spec, campaign, version, slot)
     minted = _mint(open_bundle(files), mill, request)
     tag = f"batch.{minted.batch_id}"
-    is_new = tag not in version.tags  # also where a kill came between the batch and its tag
-    if is_new:
+    if tag not in version.tags:  # also where a kill came between the batch and its tag
         registry.tag_version(settings, version, {tag: str(minted.folder)})
     if not minted.already:
         show_batch(minted, version)
     if spec.model == "champion":  # the watch judges what production uses
-        is_new = _watch(mill, version, files, minted)
-    delivery.deliver(mill, spec, version, minted, is_new=is_new)
+        _watch(mill, version, files, minted)
+    delivery.deliver(mill, spec, version, minted)
     return minted, version
 
 
@@ -128,10 +128,15 @@ def campaign_of(
             f"count: the segments of campaign {campaign!r} say how many assets each of them gets; "
             f"change them in params.yaml: recipes.{recipe}.assets."
         )
-    changes = {"count": count, "seed": seed}
-    return spec.model_copy(
-        update={key: value for key, value in changes.items() if value is not None}
-    )
+    asked = {"count": count, "seed": seed}
+    given = {key: value for key, value in asked.items() if value is not None}
+    try:
+        return CampaignSpec.model_validate({**spec.model_dump(), **given})
+    except ValidationError as error:  # say from the form in Prefect, which takes anything
+        first = error.errors()[0]
+        raise UsageError(
+            f"{first['loc'][0]} is {first['input']!r}; it must be: {first['msg']}."
+        ) from error
 
 
 def version_of(mill: Mill, spec: CampaignSpec) -> Version:
@@ -210,8 +215,8 @@ def _mint(bundle: "Bundle", mill: Mill, request: "Request") -> "Minted":
             time.sleep(_POLL_SECONDS)
 
 
-def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> bool:
-    """Have the batch watched; return whether it was not before.
+def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None:
+    """Have the batch watched.
 
     Raises:
         GateError: It is held.
@@ -224,7 +229,6 @@ def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> bool
     if seen.then != "delivered":
         delivery.tell_held(mill, champion, minted, seen)
         raise GateError(f"{name}: batch {minted.batch_id} is held: {seen.says}")
-    return seen.is_new
 
 
 def _slot() -> str:

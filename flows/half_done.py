@@ -118,4 +118,4 @@ def _deliver(
         seen = watch.observe(mill, version, files, minted)
         if seen.then != "delivered":
             return delivery.tell_held(mill, version, minted, seen)
-    return delivery.deliver(mill, spec, version, minted, is_new=True)
+    return delivery.deliver(mill, spec, version, minted)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from flows import generate, minting, registry
 from flows.registry import Version
-from flows.story import Mill, shown
+from flows.story import Mill, say, shown
 from gan.errors import DamagedError
 from gan.sections import CampaignSpec
 
@@ -153,7 +153,7 @@ def _pass_share(mill: Mill, version: Version) -> float | None:
         try:
             card = read_batch(folder)
         except DamagedError as error:
-            print(f"{shown(folder)} does not count: {error}")
+            say(f"  {shown(folder)} does not count: {error}")
             continue
         if card.bundle_digest == version.digest:
             passed += card.accepted + card.verdicts.get("spare", 0)

@@ -7,7 +7,8 @@ None of the three can fail what it tells of: what does not get through is one li
 
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, Literal, get_args
@@ -79,15 +80,30 @@ def announce(
         RETRAIN: "wanted" if wants_retrain else "none",
     }
     problems = {
-        str(layout.notices): _write(layout, notice),
         "Prefect": _emit(settings, notice, labels),
         "the webhook": _post(settings.notice_webhook, notice),
+        # Last: `was_told` reads it, and what a kill left half told is told again.
+        str(layout.notices): _write(layout, notice),
     }
     for sink, problem in problems.items():
         if problem:
             line = f"{recipe}: {sink} was not told of {event}: {problem}"
             say(f"  {line}")
             log_to_run(line)
+
+
+def was_told(layout: Layout, events: Collection[Event], batch: str) -> bool:
+    """Return whether the file of notices has one of some events about a batch."""
+    if not layout.notices.exists():
+        return False
+    with layout.notices.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if batch in line:
+                with suppress(ValueError):  # a line that a kill tore
+                    notice = json.loads(line)
+                    if notice["event"] in events and notice["payload"].get("batch") == batch:
+                        return True
+    return False
 
 
 def _write(layout: Layout, notice: Mapping[str, Any]) -> str:

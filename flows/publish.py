@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows import ledger
 from flows.review import Review, find_review, reviewable, undecided
-from gan.assets.manifest import BATCH, LOCK, PUBLISHED, REVIEW, Row, verify
+from gan.assets.manifest import BATCH, LOCK, PUBLISHED, REVIEW, Row, read_batch, verify
 from gan.durable import append_line, drop_partials, run_lock, sha256
 from gan.errors import ApprovalError, DamagedError, UsageError
 from gan.paths import Layout
@@ -89,7 +90,8 @@ def publish(
     Raises:
         DamagedError: A file is missing, extra or altered, or another signed; nothing went out.
         GanmillError: A file or pack breaks a limit of its platform; nothing went out.
-        ApprovalError: A person has yet to look, or looked at another state of the batch.
+        ApprovalError: A person has yet to look, or looked at another state of the batch; or
+            production of the recipe is on hold.
         UsageError: The campaign has no sink, or an impossible one; or no asset is left.
         ServiceError: The store does not answer.
         BusyError: The batch is being minted, reviewed or published right now.
@@ -107,6 +109,7 @@ def publish(
     with _alone(folder):
         marks = marks or Marks(Signing(layout.signing))
         rows, review = _cleared(folder, spec, read_known(marks.signing))
+        _require_production(layout, folder)
         done = export(folder, rows, spec.form, target, marks)
         line = Line(
             batch=folder.name,
@@ -119,7 +122,7 @@ def publish(
             reviewer=review.reviewer if review else "",
             time_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        known = _known(folder, line)
+        known = _last(folder, line)
         if known is None:
             append_line(folder / PUBLISHED, line.model_dump_json())
     rejected = len(reviewable(folder)) - len(rows)
@@ -143,6 +146,16 @@ def _target(layout: Layout, sink: str, batch: str) -> str:
     if "://" in sink:
         return f"{sink.rstrip('/')}/{batch}"
     return str(layout.root / sink / batch)
+
+
+def _require_production(layout: Layout, folder: Path) -> None:
+    """Refuse while production is on hold: whoever held it meant what is minted, too."""
+    name = read_batch(folder).recipe
+    if held := ledger.production_hold(ledger.read(layout.ledger), name):
+        raise ApprovalError(
+            f"{folder}: production of {name} is on hold by {held.actor}: {held.reason}. Nothing "
+            f'went out. Go on with: ganmill resume {name} --reason "..."'
+        )
 
 
 @contextmanager
@@ -175,10 +188,10 @@ def _first(folder: Path, problems: list[str]) -> str:
     return f"{folder}: {problems[0]}{more}."
 
 
-def _known(folder: Path, line: Line) -> Line | None:
-    """Return the line that says the same already."""
-    same = ("batch_sha256", "target", "form", "selection")
-    wanted = [getattr(line, name) for name in same]
-    return next(
-        (each for each in published(folder) if [getattr(each, n) for n in same] == wanted), None
-    )
+def _last(folder: Path, line: Line) -> Line | None:
+    """Return the last line about a target, if it says the same: what it has told lies there."""
+    there = next((each for each in reversed(published(folder)) if each.target == line.target), None)
+    same = ("batch_sha256", "form", "selection")
+    if there and all(getattr(there, name) == getattr(line, name) for name in same):
+        return there
+    return None

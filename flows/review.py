@@ -20,6 +20,7 @@ from gan.errors import ApprovalError, BusyError, DamagedError, UsageError
 Word = Literal["accept", "reject"]
 MAX_NOTE_CHARS = 1000
 _WAIT_SECONDS = 10.0
+_ALL = "all"
 
 
 class Review(BaseModel):
@@ -85,10 +86,10 @@ def decide(
     Args:
         folder: Of the batch.
         accept: Assets that may go out; `all` is every one that has no word yet.
-        reject: Assets that may not.
+        reject: Assets that may not; `all` likewise.
         actor: Who says so.
         notes: What is said of an asset; an empty one removes what was said.
-        withdraw: Assets whose word is taken back.
+        withdraw: Assets whose word is taken back; `all` is every one.
 
     Raises:
         UsageError: One is not among the accepted assets of the batch, or is named twice.
@@ -96,21 +97,29 @@ def decide(
         DamagedError: The batch or its review cannot be read.
         BusyError: Another process writes the review right now.
     """
-    accept, reject, withdraw = list(accept), set(reject), set(withdraw)
+    accept, reject, withdraw = set(accept), set(reject), set(withdraw)
     said = dict(notes or {})
+    if _ALL in accept & reject:
+        raise UsageError(f"{folder}: the rest cannot be both accepted and rejected.")
     with _alone(folder):
         known = {row.asset for row in reviewable(folder)}
-        if odd := sorted({*accept, *reject, *withdraw, *said} - known - {"all"}):
+        if odd := sorted({*accept, *reject, *withdraw, *said} - known - {_ALL}):
             raise UsageError(
                 f"{folder}: {odd[0]!r} is not one of its accepted assets; see {MANIFEST}."
             )
-        if both := sorted(set(accept) & reject):
+        if both := sorted(accept & reject):
             raise UsageError(f"{folder}: {both[0]} cannot be both accepted and rejected.")
         before = find_review(folder)
-        decisions = dict(before.decisions) if before else {}
-        decisions |= dict.fromkeys(reject, "reject")
-        rest = known - set(decisions) if "all" in accept else set()
-        decisions |= dict.fromkeys((set(accept) - {"all"}) | rest, "accept")
+        decisions: dict[str, Word] = dict(before.decisions) if before else {}
+        if _ALL in withdraw:
+            decisions = {}
+        decisions |= dict.fromkeys(reject - {_ALL}, "reject")
+        decisions |= dict.fromkeys(accept - {_ALL}, "accept")
+        if rest := known - set(decisions):
+            if _ALL in accept:
+                decisions |= dict.fromkeys(rest, "accept")
+            elif _ALL in reject:
+                decisions |= dict.fromkeys(rest, "reject")
         kept = {a: n.strip()[:MAX_NOTE_CHARS] for a, n in said.items()}
         all_notes = {**(before.notes if before else {}), **kept}
         review = Review(

@@ -137,7 +137,12 @@ class _Desk:
         return is_small and origin == f"http://{request.headers.get('host')}"
 
     async def _form(self, _request: "Request") -> "Response":
-        return self._page("")
+        from starlette.responses import Response
+
+        try:
+            return self._page("")
+        except GanmillError as error:  # the review or the batch changed under the form
+            return Response(f"{error}", 409)
 
     def _page(self, says: str) -> "Response":
         from starlette.responses import HTMLResponse

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -243,6 +244,24 @@ def test_what_a_kill_left_untold_is_told_by_the_same_command(
     assert _notices(mill) == ["batch.delivered"]
 
 
+def test_a_kill_before_the_notice_loses_no_notice(mill: Mill, made: Version) -> None:
+    """The batch is watched and tagged, nobody was told: the same command tells, once."""
+    generate.mint_batch(mill, slot="day")
+    mill.layout.notices.unlink()
+    for _ in range(2):
+        generate.mint_batch(mill, slot="day")
+
+    assert _notices(mill) == ["batch.delivered"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("count", 0), ("count", "4"), ("seed", -1)])
+def test_what_a_form_may_hold_is_checked(mill: Mill, key: str, value: object) -> None:
+    """Prefect's form takes anything; what is impossible is refused before anything is made."""
+    given: dict[str, Any] = {"count": None, "seed": None, key: value}
+    with pytest.raises(UsageError, match=rf"{key} is {value!r}; it must be"):
+        generate.campaign_of("r", mill.recipe.assets, "default", **given)
+
+
 def test_a_batch_that_strikes_is_held(mill: Mill, blank: Bundle, server_layout: Layout) -> None:
     """The command fails, the notice says held, and production stands until somebody resumes it."""
     name = mill.recipe.name
@@ -329,7 +348,9 @@ def test_a_cluster_makes_the_same_files(mill: Mill, made: Version) -> None:
         return {file.path: file.sha256 for row in rows for file in row.files}
 
     here = files(mill)
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=1, processes=False, dashboard_address=None
+    ) as cluster:
         settings = mill.settings.model_copy(update={"dask_scheduler": cluster.scheduler_address})
         shutil.rmtree(mill.layout.batches(mill.recipe.name))
         there = files(replace(mill, settings=settings))

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from flows import ledger
+from flows.ledger import Entry
 from flows.publish import publish, published
 from flows.review import decide, reviewable
 from gan.assets.files import Marks
-from gan.assets.manifest import verify
+from gan.assets.manifest import read_batch, verify
 from gan.errors import ApprovalError, DamagedError, UsageError
 from gan.marking.identity import Signing, open_identity
 from gan.marking.statement import sign_statement
@@ -117,6 +119,29 @@ def test_a_review_that_is_asked_for_must_be_whole(layout: Layout, batch: Path) -
     assert (done.line.assets, done.rejected, done.line.reviewer) == (7, 1, "eve")
     gone = [path for path in out(layout, batch).rglob("*") if assets[0] in path.name]
     assert gone == []
+
+
+def test_the_last_line_is_what_lies_there(layout: Layout, batch: Path) -> None:
+    """Whole, without one, whole again: three lines, and the last says who did it."""
+    asset = reviewable(batch)[0].asset
+    publish(layout, batch, SPEC, actor="ada")
+    decide(batch, reject=[asset], actor="eve")
+    publish(layout, batch, SPEC, actor="ada")
+    decide(batch, accept=[asset], actor="eve")
+    publish(layout, batch, SPEC, actor="bob")
+
+    assert [(line.assets, line.actor) for line in published(batch)] == [
+        (8, "ada"), (7, "ada"), (8, "bob"),
+    ]  # fmt: skip
+
+
+def test_nothing_goes_out_while_production_is_on_hold(layout: Layout, batch: Path) -> None:
+    """By hand neither; the message says who holds it and how to go on."""
+    name = read_batch(batch).recipe
+    ledger.append(layout.ledger, Entry("hold-production", name, "Ada", "wrong colours"))
+    with pytest.raises(ApprovalError, match=r"on hold by Ada: wrong colours.*ganmill resume"):
+        publish(layout, batch, SPEC, actor="bob")
+    assert not out(layout, batch).exists()
 
 
 def test_a_rejection_counts_without_being_asked_for(layout: Layout, batch: Path) -> None:

@@ -103,6 +103,26 @@ def test_words_are_about_accepted_assets_alone(batch: Path, assets: list[str]) -
     assert find_review(batch) is None
 
 
+def test_one_word_may_be_about_all_the_rest(batch: Path, assets: list[str]) -> None:
+    """`all` means each asset without a word, whichever the word; both at once is refused."""
+    decide(batch, accept=assets[:1], actor="ada")
+    said = decide(batch, reject=["all"], actor="ada")
+    assert said.decisions == {assets[0]: "accept"} | dict.fromkeys(assets[1:], "reject")
+    assert decide(batch, withdraw=["all"], actor="ada").decisions == {}
+    with pytest.raises(UsageError, match="cannot be both"):
+        decide(batch, accept=["all"], reject=["all"], actor="ada")
+
+
+def test_a_review_that_breaks_under_the_form_is_said(batch: Path) -> None:
+    """The page answers with what is wrong, not with an error of the server."""
+    with served(batch) as (address, _):
+        (batch / "review.json").write_text("{}")
+        status, page = send(address)
+        (batch / "review.json").unlink()
+        send(address, "decide", urlencode({"rest": "accept", "done": "1"}))
+    assert (status, "review.json" in page) == (409, True)
+
+
 def test_a_batch_that_changed_has_no_review(batch: Path, assets: list[str]) -> None:
     """The word was about other bytes; it has to be given again."""
     decide(batch, accept=assets, actor="ada")
