@@ -49,6 +49,7 @@ def references(mill: Mill, bundle: "Bundle") -> "References":
         training=_training_data(layout, name, bundle.card.data_digest),
         store=layout.features,
         moderator=mill.settings.moderator,
+        workspace=layout.root,
     )
 
 

@@ -36,9 +36,10 @@ def regenerate(layout: Layout, settings: Settings, asset: str, out: Path) -> "Re
     index = build_index(layout, read_known(signs.signing))
     row = index.row(asset)
     if row is None:
+        why = f" ({'; '.join(index.notes)})" if index.notes else ""
         raise UsageError(
-            f"{asset}: no batch in {layout.root / 'assets'} has such an asset. An id is 16 hex "
-            "digits; of a file ask: ganmill verify FILE"
+            f"{asset}: no batch in {layout.root / 'assets'} has such an asset{why}. An id is 16 "
+            "hex digits; of a file ask: ganmill verify FILE"
         )
     folder = index.assets[asset].folder
     bundle = _bundle(layout, settings, row.recipe, row.bundle_digest)

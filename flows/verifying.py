@@ -20,8 +20,10 @@ def show(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(answer.document(), indent=2, ensure_ascii=False))
         return
-    surest = max(answer.layers, key=lambda layer: layer.confidence)
-    sure = f" ({_NAMES[surest.name]}: {surest.confidence:.2f})" if surest.confidence else ""
+    surest = max(answer.layers, key=lambda layer: layer.confidence, default=None)
+    sure = ""
+    if surest is not None and surest.confidence:
+        sure = f" ({_NAMES[surest.name]}: {surest.confidence:.2f})"
     print(f"{answer.path}: {answer.verdict}{sure}")
     for layer in answer.layers:
         print(f"  {_NAMES[layer.name]:<20} {layer.says}")
@@ -42,16 +44,19 @@ def show(answer: Answer, *, as_json: bool) -> None:
 def show_all(answers: Iterable[Answer], *, as_json: bool) -> None:
     """Print whose many files are, a line each, and how many of each; JSON has a line for each."""
     verdicts: Counter[str] = Counter()
+    unseen = 0
     notes: dict[str, None] = {}
     for answer in answers:
         notes |= dict.fromkeys(answer.notes)
         verdicts[answer.verdict] += 1
+        unseen += bool(answer.problem)
         print(json.dumps(answer.document(), ensure_ascii=False) if as_json else _line(answer))
     if not as_json:
         for note in notes:
             print(f"note: {note}")
         counts = ", ".join(f"{number:,} {verdict}" for verdict, number in verdicts.most_common())
-        print(f"{verdicts.total():,} files: {counts}")
+        but = f"; {unseen:,} could not be looked at" if unseen else ""
+        print(f"{verdicts.total():,} files: {counts}{but}")
 
 
 def _line(answer: Answer) -> str:

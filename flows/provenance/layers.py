@@ -1,5 +1,6 @@
 """Each layer of marks on its own: what it gives, and in words what that is worth."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.provenance.answers import Layer
@@ -8,7 +9,7 @@ from flows.provenance.views import measures, pixels
 from gan.marking.credentials import SYNTHETIC, Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from PIL import Image
 
@@ -53,6 +54,12 @@ def content_credentials(said: Credentials | None) -> Layer:
     return Layer("credentials", "none", says)
 
 
+def copied(layer: Layer, asset: str) -> Layer:
+    """Return the layer of credentials that were signed for another asset than the picture's."""
+    says = f"{layer.says}; the picture is asset {asset}: these credentials are another file's"
+    return replace(layer, weight="claim", says=says)
+
+
 def metadata(said: "Mapping[str, str]") -> Layer:
     """Return what XMP says, which anybody can write."""
     asset = said.get("asset", "")
@@ -72,20 +79,27 @@ def watermark(picture: "Image.Image", key: bytes, index: Index, *, thorough: boo
     if reading is None:
         sought = "at any scale" if thorough else "at its own scale"
         return Layer("watermark", "none", f"none found {sought}")
-    known = index.assets.get(reading.asset)
-    place = f" of batch {known.folder.name}" if known else ", which no batch here lists"
+    known, foreign = index.assets.get(reading.asset), index.foreign.get(reading.asset)
+    if known is not None:
+        place = f" of batch {known.folder.name}"
+    elif foreign is not None:
+        place = f" of batch {foreign.folder.name}, which {foreign.signer} signed, unknown here"
+    else:
+        place = ", which no batch here lists"
     says = f"carries asset {reading.asset}{place}; {reading.confidence:.0%} of its bits were heard"
     if key == PUBLIC_KEY:
         says += "; its key is public, so others could have put it there"
+        if known is None and foreign is not None:
+            return Layer("watermark", "claim", says, asset=reading.asset)
         return Layer("watermark", "hint", says, reading.confidence, reading.asset)
     return Layer("watermark", "mark", says, reading.confidence, reading.asset)
 
 
-def looks(picture: "Image.Image", index: Index) -> Layer:
-    """Return which asset a picture looks like."""
-    alike = index.alike(measures(picture))
+def looks(picture: "Image.Image", index: Index, told: "Sequence[str]") -> Layer:
+    """Return which asset a picture looks like; of twins the one that other layers told."""
+    alike = index.alike(measures(picture), told)
     if alike is None:
-        return Layer("looks", "none", "like no asset of any batch here")
+        return Layer("looks", "none", "like no asset of any batch of ours here")
     says = (
         f"like asset {alike.asset} of batch {alike.batch.folder.name}: "
         f"{alike.bits} of {_HASH_BITS} bits differ, up to {NEAR_BITS} count"

@@ -18,7 +18,7 @@ from flows.provenance.answers import Answer, Layer, Verdict
 from flows.provenance.detecting import Detectors
 from flows.provenance.index import Entry, Index, build_index
 from flows.provenance.views import open_picture
-from gan.errors import UsageError
+from gan.errors import DamagedError, UsageError
 from gan.image.decode import MAX_FILE_BYTES, Rejected
 from gan.marking import credentials, xmp
 from gan.marking.identity import Known, Signing, read_known
@@ -55,7 +55,8 @@ def look_all(
 ) -> Iterator[Answer]:
     """Yield whose each image file below a folder is, by path; hidden ones and links are left out.
 
-    Arguments are as in `look`; the index of all batches is built once.
+    Arguments are as in `look`; the index of all batches is built once. The answer of a file that
+    cannot be read has a `problem` and no layers.
 
     Raises:
         UsageError: There is no such folder, or no image file in it.
@@ -65,14 +66,19 @@ def look_all(
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink()
+        if path.suffix.lower() in SUFFIXES and _is_there(path)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not paths:
         raise UsageError(f"{folder}: holds no image file ({', '.join(sorted(SUFFIXES))}).")
     witness = Witness(layout, signing, watermark_key, thorough=thorough)
     for path in paths:
-        yield witness.look(path)
+        try:
+            answer = witness.look(path)
+        except UsageError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            answer = Answer(path, "no mark of ours", 0.0, (), problem=reason)
+        yield answer
 
 
 def verify_batch(signing: Signing, folder: Path) -> list[str]:
@@ -127,11 +133,15 @@ class Witness:
         if picture is not None:
             thorough = self._thorough or all(layer.weight == "none" for layer in asked)
             asked.append(layers.watermark(picture, self._key, self.index, thorough=thorough))
-            asked.append(layers.looks(picture, self.index))
+            told = [each.asset for each in (asked[-1], asked[1]) if each.weight not in _BARE]
+            asked.append(layers.looks(picture, self.index, told))
         verdict = _judged(asked)
         is_open = verdict in _OPEN
+        asset = "" if is_open else _asset(asked)
+        if asset and asked[1].weight == "hint" and asked[1].asset not in {"", asset}:
+            asked[1] = layers.copied(asked[1], asset)
+        made_by, notes = ({}, []) if is_open else self._made_by(asset, entry, said)
         synthetic = self._detectors.ask(picture) if picture is not None and is_open else ()
-        origin = said.origin if said and said.is_ours else None
         return Answer(
             path=path,
             verdict=verdict,
@@ -139,29 +149,31 @@ class Witness:
             layers=tuple(asked),
             synthetic=synthetic,
             problem=problem,
-            notes=(*self.index.notes, *self._detectors.notes),
-            **self._made_by(verdict, asked, entry, origin),
+            notes=(*self.index.notes, *self._detectors.notes, *notes),
+            **made_by,
         )
 
     def _made_by(
-        self,
-        verdict: Verdict,
-        asked: list[Layer],
-        entry: Entry | None,
-        origin: credentials.Origin | None,
-    ) -> dict[str, Any]:
-        """Return the fields of an answer that say what made the file: of the row, or as signed."""
-        if verdict in _OPEN:
-            return {}
-        asset = next((each.asset for each in asked if each.weight not in _BARE and each.asset), "")
-        row = self.index.row(asset)
+        self, asset: str, entry: Entry | None, said: credentials.Credentials | None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Return the fields that say what made a file, of the row or as signed; and notes."""
+        notes = []
+        try:
+            row = self.index.row(asset)
+        except DamagedError as error:
+            row, notes = None, [str(error)]
         if row is not None:
             of_row = {name: getattr(row, name) for name in _OF_ROW}
             batch = self.index.assets[asset].folder.name
-            return {"asset": asset, "batch": batch, "model_digest": row.bundle_digest, **of_row}
-        if entry is not None:  # a page of a batch
-            return {"recipe": entry.batch.recipe, "batch": entry.batch.folder.name}
-        return asdict(origin) if origin else {"asset": asset}
+            found = {"asset": asset, "batch": batch, "model_digest": row.bundle_digest, **of_row}
+        elif said and said.is_ours and said.origin and said.origin.asset == asset:
+            found = asdict(said.origin)
+        elif entry is not None and entry.batch.is_known:  # a page of a batch
+            recipe, batch = entry.batch.recipe, entry.batch.folder.name
+            found = {"asset": asset, "recipe": recipe, "batch": batch}
+        else:
+            found = {"asset": asset}
+        return found, notes
 
 
 def _judged(asked: list[Layer]) -> Verdict:
@@ -182,6 +194,29 @@ def _judged(asked: list[Layer]) -> Verdict:
     if any(layer.name in {"looks", "watermark"} for layer in hints):
         return "probably ours"
     return "claims to be ours" if found else "no mark of ours"
+
+
+def _asset(asked: list[Layer]) -> str:
+    """Return the asset that a file of ours is: as proven, else as its pixels say.
+
+    Credentials can be copied onto another file: they only decide between a watermark and looks.
+    """
+    proven = [layer.asset for layer in asked if layer.weight == "proof"]
+    if proven:
+        return next(filter(None, proven), "")
+    if any(layer.weight == "mark" for layer in asked):
+        return next(layer.asset for layer in asked if layer.weight == "mark")
+    told = {layer.name: layer.asset for layer in asked if layer.weight == "hint"}
+    watermark, looks = told.get("watermark", ""), told.get("looks", "")
+    return looks if looks and looks == told.get("credentials") else watermark or looks
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a path is a file; one that cannot be asked is, so that its answer says why."""
+    try:
+        return path.is_file() and not path.is_symlink()
+    except OSError:
+        return True
 
 
 def _read(path: Path) -> tuple[bytes, str]:

@@ -38,8 +38,11 @@ class Seen(NamedTuple):
 class Eyes:
     """A domain extractor whose every byte was checked."""
 
-    def __init__(self, digest: str, card: DomainCard, network: torch.nn.Module) -> None:
+    def __init__(
+        self, folder: Path, digest: str, card: DomainCard, network: torch.nn.Module
+    ) -> None:
         """Take a loaded network; `open_eyes` is the way to get one."""
+        self._folder = folder
         self.digest = digest
         self.card = card
         self._network = network.eval()
@@ -47,7 +50,11 @@ class Eyes:
 
     @torch.no_grad()
     def read(self, images: Images) -> Seen:
-        """Return what is seen in images [N, C, H, W] uint8 of the card's shape."""
+        """Return what is seen in images [N, C, H, W] uint8 of the card's shape.
+
+        Raises:
+            DamagedError: It is not finite: no comparison would hold, and each image would pass.
+        """
         features = np.empty((len(images), self.card.dims), np.float32)
         probabilities = np.empty((len(images), self.card.outputs), np.float64)
         for some, places in chunks(images):
@@ -56,6 +63,11 @@ class Eyes:
             seen, logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
             features[places] = seen[:count].numpy()
             probabilities[places] = logits[:count].double().softmax(1).numpy()
+        if not (np.isfinite(features).all() and np.isfinite(probabilities).all()):
+            raise DamagedError(
+                f"{self._folder / WEIGHTS}: the weights are not finite, or make features that are "
+                "not. Make it anew: ganmill extractor renew RECIPE"
+            )
         plain = (probabilities - SMOOTHING / self.card.outputs) / (1 - SMOOTHING)
         return Seen(features, plain.clip(0, 1).round(4))
 
@@ -82,4 +94,4 @@ def open_eyes(folder: Path, resolution: int, channels: int) -> Eyes | str:
             f"{folder / WEIGHTS}: does not fit its card: {reason}. "
             "Make it anew: ganmill extractor renew RECIPE"
         ) from error
-    return Eyes(digest, card, network)
+    return Eyes(folder, digest, card, network)

@@ -83,7 +83,8 @@ class Screens:
             classes: The bundle's class that each was asked for, [N].
 
         Raises:
-            UsageError: The user's moderator failed.
+            DamagedError: What the extractor sees is not finite.
+            UsageError: What the classifier says is not finite, or the user's moderator failed.
         """
         if len(images) == 0:
             return []

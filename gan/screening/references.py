@@ -14,9 +14,11 @@ class References:
         training: Folder of prepared data, used if the bundle was trained on them.
         store: Where features and limits are kept: the folder of a `FeatureStore`.
         moderator: `package.module:function` of the user's, see `gan.screening.moderation`.
+        workspace: What a relative `screens.moderation` is below.
     """
 
     extractor: Path | None
     training: Path | None
     store: Path
     moderator: str | None = None
+    workspace: Path = Path()

@@ -41,7 +41,11 @@ def open_screens(bundle: Bundle, spec: CampaignSpec, references: References) -> 
         UsageError: There is no such classifier, label or moderator.
     """
     asked = (spec.screens.model_dump_json(), repr(spec.rejection), repr(references))
-    there = (_state(references.extractor), _state(references.training))
+    there = (
+        _state(references.extractor),
+        _state(references.training),
+        _files(_classifier(spec, references)),
+    )
     key = (bundle.digest, *asked, *there)
     with _lock:
         if key not in _opened:
@@ -59,7 +63,7 @@ def _open(bundle: Bundle, spec: CampaignSpec, references: References) -> Screens
     if asks_class or asked.copies > 0:
         eyes, note = _open_eyes(bundle, references.extractor)
         notes += [f"class and features were not looked at: {note}."] if note else []
-    columns = None
+    columns, classifier = None, _classifier(spec, references)
     if asks_class and eyes:
         columns, note = _columns(card.classes, eyes)
         notes += [f"off-class was not asked of all: {note}."] if note else []
@@ -74,11 +78,15 @@ def _open(bundle: Bundle, spec: CampaignSpec, references: References) -> Screens
         columns=columns,
         off_class=asked.off_class,
         copies=copies,
-        classifier=open_classifier(Path(asked.moderation), asked.refuse)
-        if asked.moderation
-        else None,
+        classifier=open_classifier(classifier, asked.refuse) if classifier else None,
         moderator=open_moderator(references.moderator) if references.moderator else None,
     )
+
+
+def _classifier(spec: CampaignSpec, references: References) -> Path | None:
+    """Return the folder of the classifier that is asked, if any."""
+    named = spec.screens.moderation
+    return references.workspace / named if named else None
 
 
 def _open_eyes(bundle: Bundle, folder: Path | None) -> tuple[Eyes | None, str]:
@@ -104,3 +112,15 @@ def _state(folder: Path | None) -> str:
     if folder is None or not (folder / SUMS).is_file():
         return ""
     return hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
+
+
+def _files(folder: Path | None) -> str:
+    """Return what changes when a file of a classifier does; nobody sealed that folder.
+
+    Where files are given the time and the size of those before, the time of their change tells.
+    """
+    if folder is None:
+        return ""
+    here = folder.resolve()
+    stats = sorted((path.name, path.stat()) for path in here.glob("*") if path.is_file())
+    return repr((here, [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats]))

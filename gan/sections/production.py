@@ -28,7 +28,8 @@ class ScreensSpec(Section):
     `near_distance` are bits of 64 within which another asset of the batch, or of the `past` batches
     before it, is a near duplicate (of like colours too). `copies` is the share of held-out images
     that lie as near to a training image as an asset may not. `moderation` names a local folder of
-    an image classifier (extra `moderation`) and `refuse` its labels that set aside from that score.
+    an image classifier (extra `moderation`), in full or below the workspace, and `refuse` its
+    labels that set aside from that score.
     The critic's word is the campaign's `rejection`; with it goes the screen for noise.
     """
 

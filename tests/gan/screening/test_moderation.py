@@ -1,12 +1,16 @@
 """A local classifier and a callable of the user's set pictures aside, and neither can do more."""
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from gan.bundle import Bundle
 from gan.errors import UsageError
@@ -18,6 +22,24 @@ from tests.gan.screening.patterns import drawn
 
 transformers = pytest.importorskip("transformers")
 HERE = "tests.gan.screening.test_moderation"
+
+
+Weights = dict[str, Tensor]
+
+
+def changed(classifier: Path, folder: Path, change: Callable[[Weights], object]) -> Path:
+    """Return a copy of a classifier whose weights were changed."""
+    shutil.copytree(classifier, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def asking(folder: Path | str) -> CampaignSpec:
+    """Return a campaign that asks this classifier alone, and refuses all pictures of gore."""
+    screens = {"off_class": 0, "copies": 0, "moderation": str(folder), "refuse": {"gore": 0.0}}
+    return CampaignSpec.model_validate({"rejection": 0, "screens": screens})
 
 
 def refuses_dark(images: NDArray[np.uint8]) -> list[str | None]:
@@ -133,6 +155,105 @@ def test_code_beside_a_model_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="without code of its own"):
         open_classifier(tmp_path, {"gore": 0.5})
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda weights: weights.pop("classifier.weight"), "lack 'classifier.weight'"),
+        (
+            lambda weights: [weights.pop(f"classifier.{each}") for each in ("bias", "weight")],
+            "lack 'classifier.bias' and 1 more",
+        ),
+        (lambda weights: weights.update(own=torch.zeros(1)), "nothing of its weights 'own'"),
+        (
+            lambda weights: weights.update({"classifier.bias": torch.zeros(4)}),
+            "another shape than config.json says in 'classifier.bias'",
+        ),
+    ],
+    ids=["one missing", "no head", "unexpected", "mismatched"],
+)
+def test_weights_that_are_not_the_models_are_refused(
+    classifier: Path,
+    tmp_path: Path,
+    change: Callable[[Weights], object],
+    says: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Random numbers never stand in for weights: folder and key are named, in one line."""
+    folder = changed(classifier, tmp_path / "part", change)
+
+    with pytest.raises(UsageError, match=says) as refused:
+        open_classifier(folder, {"gore": 0.5})
+
+    assert str(folder) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_torn_file_of_weights_is_named(classifier: Path, tmp_path: Path) -> None:
+    """A download that stopped half way is told as what it is, without a traceback."""
+    shutil.copytree(classifier, tmp_path / "torn")
+    weights = tmp_path / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+    with pytest.raises(UsageError, match="torn cannot be used"):
+        open_classifier(tmp_path / "torn", {"gore": 0.5})
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_scores_that_are_not_finite_pass_nothing(
+    bundle: Bundle, classifier: Path, tmp_path: Path, problem: str, value: float
+) -> None:
+    """A classifier whose weights broke is an error with its folder, and does not refuse nothing."""
+    folder = changed(
+        classifier, tmp_path / "broken", lambda weights: weights["classifier.bias"].fill_(value)
+    )
+    config = transformers.ViTConfig.from_pretrained(folder)
+    config.problem_type = problem
+    config.save_pretrained(folder)
+    screens = open_screens(bundle, asking(folder), References(None, None, tmp_path / "store"))
+
+    with pytest.raises(UsageError, match="broken cannot be used: its weights are not finite"):
+        screens.look(*drawn(3, seed=6))
+
+
+def test_a_replaced_classifier_is_opened_again(
+    bundle: Bundle, classifier: Path, tmp_path: Path
+) -> None:
+    """A process that runs on asks the classifier that lies there now, though it seems as old."""
+    folder = tmp_path / "classifier"
+    shutil.copytree(classifier, folder)
+    references, spec = References(None, None, tmp_path / "store"), asking(folder)
+    first = open_screens(bundle, spec, references)
+    assert open_screens(bundle, spec, references) is first
+    images, labels = drawn(3, seed=7)
+    before = [look.scores.moderation for look in first.look(images, labels)]
+
+    old = (folder / "model.safetensors").stat()
+    shutil.rmtree(folder)
+    changed(classifier, folder, lambda weights: weights["classifier.weight"].neg_())
+    os.utime(folder / "model.safetensors", ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert (folder / "model.safetensors").stat().st_size == old.st_size
+
+    later = open_screens(bundle, spec, references).look(images, labels)
+    scores = open_classifier(folder, {"gore": 0.0}).judge(images)[0].tolist()
+    assert [look.scores.moderation for look in later] == scores != before
+
+
+def test_a_relative_folder_is_one_of_the_workspace(
+    bundle: Bundle, classifier: Path, tmp_path: Path
+) -> None:
+    """Wherever the command is typed; the line about a wrong one says where it was looked for."""
+    shutil.copytree(classifier, tmp_path / "models" / "nsfw")
+    store, spec = tmp_path / "store", asking("models/nsfw")
+    open_screens(bundle, spec, References(None, None, store, workspace=tmp_path))
+
+    other = tmp_path / "other"
+    with pytest.raises(UsageError, match="relative to the workspace") as refused:
+        open_screens(bundle, spec, References(None, None, store, workspace=other))
+    assert str(other / "models" / "nsfw" / "config.json") in str(refused.value)
 
 
 def test_names_of_hubs_are_no_folders(tmp_path: Path) -> None:

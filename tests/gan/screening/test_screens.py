@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from safetensors.torch import load_file, save_file
 
 import gan.shipped
 from gan.bundle import Bundle, latents, open_bundle
+from gan.durable import write_sums
 from gan.errors import DamagedError
 from gan.metrics import domain
 from gan.modality import modality
@@ -225,6 +227,28 @@ def test_altered_references_are_refused(
 
     with pytest.raises(DamagedError, match=r"extractor\.safetensors"):
         open_screens(bundle, spec, replace(references, extractor=tmp_path / "extractor"))
+
+
+@pytest.mark.parametrize(("off_class", "copies"), [(0.05, 0), (0, 0.02)])
+def test_an_extractor_that_is_not_finite_passes_nothing(
+    bundle: Bundle, references: References, tmp_path: Path, off_class: float, copies: float
+) -> None:
+    """An extractor whose weights broke before it was sealed is an error with its file."""
+    assert references.extractor is not None
+    folder = tmp_path / "extractor"
+    shutil.copytree(references.extractor, folder)
+    weights = load_file(folder / "extractor.safetensors")
+    save_file(
+        {key: torch.full_like(each, torch.nan) for key, each in weights.items()},
+        folder / "extractor.safetensors",
+    )
+    write_sums(folder)
+    spec = CampaignSpec.model_validate(
+        {"rejection": 0, "screens": {"off_class": off_class, "copies": copies}}
+    )
+
+    with pytest.raises(DamagedError, match=r"extractor\.safetensors: the weights are not finite"):
+        open_screens(bundle, spec, replace(references, extractor=folder)).look(*drawn(3, seed=6))
 
 
 @pytest.fixture(scope="module")
