@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from flows.datasets.portrait import Portrait, is_unknown, portray
+from gan.croissant import TERMS
 from gan.durable import read_json, sha256
 from gan.image.dataset import Meta
 from gan.paths import Layout
@@ -20,44 +21,6 @@ from gan.recipe import Recipe
 
 _FACTS, _SUMS, _PARQUET = "facts.parquet", "sums.json", "application/x-parquet"
 _SHARD_FILES = "shard-files"
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
 # Columns of the table of facts: what they hold, and their type.
 _COLUMNS = {
     "key": ("Path of the image in its source; unique.", "sc:Text"),
@@ -101,7 +64,7 @@ def croissant(
     portrait = portray(recipe, facts, meta)
     licences = [o.licence for o in portrait.origins if not is_unknown(o.licence)]
     return {
-        "@context": _CONTEXT,
+        "@context": TERMS,
         "@type": "sc:Dataset",
         "conformsTo": [
             "http://mlcommons.org/croissant/1.0",

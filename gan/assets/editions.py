@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan.assets.files import Marks, marked, require_fit
+from gan.assets.files import Marks, marked, origin_of, require_fit
 from gan.assets.forms import Edition
 from gan.assets.manifest import MANIFEST, BatchCard, Row, read_batch, read_rows
 from gan.errors import DamagedError, UsageError
-from gan.marking.credentials import Origin
 from gan.marking.identity import open_identity
 from gan.platforms import Icon, Member, Pack, Platform, arrange, companions, platform
 from gan.sections import DEFAULT_CAMPAIGN, CampaignSpec
@@ -125,24 +124,9 @@ class _Remaking:
         payload = _read(self._folder, own.path, {own.path: own.sha256})
         identity, key = open_identity(self._marks.signing), self._marks.key()
         spec = self._spec.model_copy(update={"label": None})  # the picture has it already
-        made = marked(_planes(payload), icon.to, spec, self._origin(row), identity, key)
+        made = marked(_planes(payload), icon.to, spec, origin_of(row, self._card.batch), identity, key)
         require_fit(made, icon.to, icon.path)
         return made
-
-    def _origin(self, row: Row) -> Origin:
-        return Origin(
-            asset=row.asset,
-            recipe=row.recipe,
-            campaign=row.campaign,
-            batch=self._card.batch,
-            request=row.request,
-            seed=row.seed,
-            ordinal=row.ordinal,
-            class_=row.class_,
-            model_digest=row.bundle_digest,
-            model_version=row.model_version,
-            data_version=row.data_version,
-        )
 
 
 def _require_enough(to: Platform, pack: Pack) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan.assets.manifest import SET_ASIDE
-from gan.assets.records import File
+from gan.assets.records import File, Row
 from gan.durable import write_atomically
 from gan.errors import GanmillError, UsageError
 from gan.image.encode import png
@@ -61,6 +61,23 @@ class Marks:
                 f"{_LEAST_KEY_BYTES}. Make one: openssl rand -hex 32"
             )
         return key
+
+
+def origin_of(row: Row, batch: str) -> Origin:
+    """Return what the marks of a candidate say, from its row."""
+    return Origin(
+        asset=row.asset,
+        recipe=row.recipe,
+        campaign=row.campaign,
+        batch=batch,
+        request=row.request,
+        seed=row.seed,
+        ordinal=row.ordinal,
+        class_=row.class_,
+        model_digest=row.bundle_digest,
+        model_version=row.model_version,
+        data_version=row.data_version,
+    )
 
 
 def picture(image: Picture, to: Platform, spec: CampaignSpec, asset: str, key: bytes) -> Picture:

@@ -15,12 +15,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from gan.assets.candidates import Images, sample
-from gan.assets.files import Marks, aside, aside_path, marked
+from gan.assets.files import Marks, aside, aside_path, marked, origin_of
 from gan.assets.records import BatchCard, Row
 from gan.bundle import Bundle
 from gan.durable import write_atomically
 from gan.errors import DamagedError, UsageError
-from gan.marking.credentials import Origin
 from gan.marking.identity import open_identity
 from gan.platforms import platform
 from gan.screening.sight import pixels_sha256
@@ -69,7 +68,7 @@ def regenerate(
         GanmillError: `out` cannot be written.
     """
     (image,) = redraw(bundle, [row], card)
-    spec, origin = campaign(card), _origin(row, card)
+    spec, origin = campaign(card), origin_of(row, card.batch)
     identity, key = open_identity(marks.signing), marks.key()
     same, files, apart = pixels_sha256(image) == row.pixels, [], []
     identical = same
@@ -132,19 +131,3 @@ def difference(a: Path | NDArray[np.uint8], b: Path) -> float:
 def _read(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return np.asarray(picture, np.uint8)
-
-
-def _origin(row: Row, card: BatchCard) -> Origin:
-    return Origin(
-        asset=row.asset,
-        recipe=row.recipe,
-        campaign=row.campaign,
-        batch=card.batch,
-        request=row.request,
-        seed=row.seed,
-        ordinal=row.ordinal,
-        class_=row.class_,
-        model_digest=row.bundle_digest,
-        model_version=row.model_version,
-        data_version=row.data_version,
-    )
