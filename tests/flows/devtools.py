@@ -4,7 +4,6 @@ https://chromedevtools.github.io/devtools-protocol/
 """
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -13,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+from tests.flows.browser import find_browser
+
 _SECONDS = 30.0
 
 
@@ -67,11 +66,8 @@ class Tab:
 @contextmanager
 def browsing(profile: Path) -> Iterator[Tab]:
     """Start a browser and yield a tab of it; the test is skipped where there is none."""
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(_NAMES)} is on the PATH")
     command = [
-        found,
+        find_browser(),
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,7 +21,6 @@ from gan.screening.screens import open_screens
 from gan.sections import CampaignSpec
 from tests.gan.screening.patterns import drawn
 
-transformers = pytest.importorskip("transformers")
 HERE = "tests.gan.screening.test_moderation"
 
 
@@ -75,7 +75,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label2id={name: number for number, name in labels.items()},
     )
     network = transformers.ViTForImageClassification(config)
-    torch.nn.init.normal_(network.classifier.weight)
+    weight = network.classifier.weight
+    assert isinstance(weight, Tensor)
+    torch.nn.init.normal_(weight)
     network.save_pretrained(folder)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
@@ -210,9 +212,7 @@ def test_scores_that_are_not_finite_pass_nothing(
     folder = changed(
         classifier, tmp_path / "broken", lambda weights: weights["classifier.bias"].fill_(value)
     )
-    config = transformers.ViTConfig.from_pretrained(folder)
-    config.problem_type = problem
-    config.save_pretrained(folder)
+    transformers.ViTConfig.from_pretrained(folder, problem_type=problem).save_pretrained(folder)
     screens = open_screens(bundle, asking(folder), References(None, None, tmp_path / "store"))
 
     with pytest.raises(UsageError, match="broken cannot be used: its weights are not finite"):
