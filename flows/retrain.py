@@ -218,11 +218,8 @@ def _generate(mill: Mill) -> tuple[str, str, Path | None]:
         return "skipped", "no champion to mint from yet", None
     minted, version = mint_batch(mill)
     state = "unchanged" if minted.already else "minted"
-    return (
-        state,
-        f"{minted.accepted} assets from v{version.number}: {shown(minted.folder)}",
-        minted.folder,
-    )
+    note = f"{minted.accepted} of {minted.wanted} assets from v{version.number}"
+    return state, f"{note}: {shown(minted.folder)}", minted.folder
 
 
 def _candidate(mill: Mill) -> Version:

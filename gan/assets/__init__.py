@@ -10,5 +10,7 @@ completing.py   what describes a batch; sheet.py the pages, croissant.py the dat
 manifest.py     what a batch says of itself (records.py its parts), and whether a folder holds it
 regenerate.py   make one asset again
 canary.py       sixteen assets that show whether a bundle works
-exports.py      other forms of a batch
+exports.py      other forms of a batch: forms.py folder, zip ..., sinks.py where to, editions.py the
+                packs without what a person rejected
+packing.py      members and titles of packs
 """

@@ -36,6 +36,7 @@ from gan.durable import remove, remove_folder, run_lock, write_json
 from gan.errors import DamagedError, DivergedError
 from gan.marking.identity import open_identity
 from gan.marking.label import draw_label
+from gan.platforms import require_emojis
 from gan.progress import Say, say
 from gan.screening.references import References
 
@@ -104,7 +105,8 @@ def mint(
 
     Raises:
         UsageError: The request names a class or platform that there is not, its label does not
-            fit, or a key or certificate cannot be used.
+            fit, something else than emoji is among its emoji, or a key or certificate cannot be
+            used.
         BusyError: Another process mints this batch right now.
         DivergedError: The bundle makes images that are not finite.
         DamagedError: `batch.json` is there but malformed, or a past batch is not what it was.
@@ -143,6 +145,7 @@ def mint(
 def _refuse_early(work: Work, bundle: Bundle) -> None:
     """Find what cannot be minted before anything is written."""
     cells(work.spec, bundle.card.classes)
+    require_emojis(work.spec.emoji)
     for to in work.platforms():
         if work.spec.label is not None:
             draw_label(np.zeros((to.height_px, to.width_px, 3), np.uint8), work.spec.label)

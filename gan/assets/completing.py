@@ -25,18 +25,17 @@ from gan.assets.manifest import (
     Row,
     Watermarked,
 )
+from gan.assets.packing import beside, members
 from gan.assets.parquet import parquet
 from gan.assets.sheet import write_sheet
 from gan.bundle import Bundle
 from gan.durable import remove, sha256, write_atomically, write_json
 from gan.marking.identity import open_identity
 from gan.marking.statement import sign_statement
-from gan.platforms import Icon, Member, arrange, companions
+from gan.platforms import Icon, arrange
 from gan.screening.copies import training_picture
 from gan.screening.references import References
-from gan.sections import DEFAULT_CAMPAIGN
 
-_PUBLISHER = "ganmill"
 
 
 def complete(
@@ -82,17 +81,11 @@ def complete(
 def _write_companions(bundle: Bundle, work: Work, rows: Sequence[Row]) -> dict[str, str]:
     """Write what goes with each pack; return digests by path."""
     accepted = {row.asset: row for row in rows if row.verdict == "accepted"}
-    members = [
-        Member(row.asset, row.class_, row.segment, work.spec.emoji.get(row.class_, ""))
-        for row in accepted.values()
-    ]
-    request = work.request
-    is_default = request.campaign == DEFAULT_CAMPAIGN
-    title = request.recipe if is_default else f"{request.recipe} {request.campaign}"
+    known = members(accepted.values(), work.spec)
     digests, icons = {}, list[Icon]()
     for to in work.platforms():
-        for pack in arrange(to, members):
-            found = companions(to, pack, title=title, publisher=_PUBLISHER)
+        for pack in arrange(to, known):
+            found = beside(to, pack, work.request.recipe, work.request.campaign)
             icons += found.icons
             for path, text in found.texts.items():
                 digests[path] = write_atomically(work.folder / path, text)

@@ -16,12 +16,12 @@ from PIL import Image
 from gan.assets.files import Marks, marked, origin_of, require_fit
 from gan.assets.forms import Edition
 from gan.assets.manifest import MANIFEST, BatchCard, Row, read_batch, read_rows
+from gan.assets.packing import beside, members
 from gan.errors import DamagedError, UsageError
 from gan.marking.identity import open_identity
-from gan.platforms import Icon, Member, Pack, Platform, arrange, companions, platform
-from gan.sections import DEFAULT_CAMPAIGN, CampaignSpec
+from gan.platforms import Companions, Icon, Pack, Platform, arrange, platform
+from gan.sections import CampaignSpec
 
-_PUBLISHER = "ganmill"
 
 
 def edition(folder: Path, rows: Sequence[Row], marks: Marks) -> Edition:
@@ -75,24 +75,26 @@ class _Remaking:
         self._icons = {
             (icon.to.name, icon.asset): icon.path
             for to in self._platforms
-            for pack in arrange(to, self._members(accepted))
-            for icon in self._companions(to, pack)[1]
+            for pack in arrange(to, members(accepted, self._spec))
+            for icon in self._beside(to, pack).icons
         }
 
     def edition(self, rows: Sequence[Row]) -> Edition:
         """Return the packs of these rows alone."""
         by_asset = {row.asset: row for row in rows}
         sources: dict[str, str] = {}
-        beside: dict[str, bytes] = {}
+        added: dict[str, bytes] = {}
         moved: dict[tuple[str, str], str] = {}
         for to in self._platforms:
-            for pack in arrange(to, self._members(rows)):
+            for pack in arrange(to, members(rows, self._spec)):
                 _require_enough(to, pack)
                 for member in pack.members:
                     moved[member.asset, to.name] = pack.path(member.asset)
-                texts, icons = self._companions(to, pack)
-                beside |= texts
-                beside |= {icon.path: self._icon(icon, by_asset[icon.asset]) for icon in icons}
+                found = self._beside(to, pack)
+                added |= found.texts
+                added |= {
+                    icon.path: self._icon(icon, by_asset[icon.asset]) for icon in found.icons
+                }
         out = []
         for row in rows:
             files = []
@@ -101,19 +103,11 @@ class _Remaking:
                 sources[path] = file.path
                 files.append(file.model_copy(update={"path": path}))
             out.append(row.model_copy(update={"files": files}))
-        return Edition(self._folder, self._card, out, sources, beside)
+        return Edition(self._folder, self._card, out, sources, added)
 
-    def _members(self, rows: Sequence[Row]) -> list[Member]:
-        emoji = self._spec.emoji
-        return [Member(r.asset, r.class_, r.segment, emoji.get(r.class_, "")) for r in rows]
-
-    def _companions(self, to: Platform, pack: Pack) -> tuple[dict[str, bytes], list[Icon]]:
+    def _beside(self, to: Platform, pack: Pack) -> Companions:
         """Return what goes with a pack, titled as when the batch was minted."""
-        card = self._card
-        is_default = card.campaign == DEFAULT_CAMPAIGN
-        title = card.recipe if is_default else f"{card.recipe} {card.campaign}"
-        found = companions(to, pack, title=title, publisher=_PUBLISHER)
-        return found.texts, found.icons
+        return beside(to, pack, self._card.recipe, self._card.campaign)
 
     def _icon(self, icon: Icon, row: Row) -> bytes:
         """Return the icon that there is of this asset, else one made from its own picture."""

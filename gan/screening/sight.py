@@ -14,14 +14,6 @@ BLANK_CONTRAST = 3 / 255  # below this in every channel there is nothing to see
 _WHITE = 255
 
 
-def is_blank(image: Images) -> bool:
-    """Return whether an image [C, H, W] uint8 is one flat colour, nearly.
-
-    So is RGBA without any alpha, since it is premultiplied and holds no colour then.
-    """
-    return bool(contrasts(image[None])[0] < BLANK_CONTRAST)
-
-
 def contrasts(images: Images) -> npt.NDArray[np.float64]:
     """Return the standard deviation of the most varied channel of [N, C, H, W], [N], 0 to 0.5."""
     found: npt.NDArray[np.float64] = np.sqrt(_variances(images).max(axis=1)) / 255

@@ -387,6 +387,7 @@ def test_two_workers_on_one_batch(bundle: Bundle, make: Mint, tmp_path: Path) ->
         ({"classes": {"dogs": 1.0}}, "dogs"),
         ({"platforms": ["png", "facebook"]}, "facebook"),
         ({"label": "a label that is far too long to fit"}, "label"),
+        ({"emoji": {"cats": "miau"}}, "assets.emoji.cats: 'miau'"),
     ],
 )
 def test_what_cannot_be_minted_is_refused_before_anything_is_written(

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from gan.image.encode import png
-from gan.screening.sight import contrasts, is_blank, marks, pixels_sha256, roughness, to_rgb
+from gan.screening.sight import (
+    BLANK_CONTRAST,
+    contrasts,
+    marks,
+    pixels_sha256,
+    roughness,
+    to_rgb,
+)
 from tests.gan.screening.patterns import drawn
 
 
@@ -18,10 +25,10 @@ def test_blank_is_one_flat_colour_nearly() -> None:
     drawing = flat.copy()
     drawing[1, 4:12, 4:12] += 20
 
-    assert is_blank(flat)
-    assert is_blank((flat + random.integers(0, 4, flat.shape)).astype(np.uint8))
-    assert not is_blank(drawing)
-    assert is_blank(np.zeros((4, 16, 16), np.uint8))
+    noisy = (flat + random.integers(0, 4, flat.shape)).astype(np.uint8)
+    assert (contrasts(np.stack([flat, noisy])) < BLANK_CONTRAST).all()
+    assert contrasts(drawing[None])[0] >= BLANK_CONTRAST
+    assert contrasts(np.zeros((1, 4, 16, 16), np.uint8))[0] < BLANK_CONTRAST
 
 
 def test_contrast_is_that_of_the_most_varied_channel() -> None:
