@@ -10,6 +10,7 @@ finds it.
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,9 +104,10 @@ def _tracker(layout: Layout, recipe: Recipe) -> "Tracker":
 
 
 def evaluate(layout: Layout, recipe: Recipe) -> None:
-    """Measure the bundle."""
+    """Measure the bundle; a Dask cluster reads the images where the environment names one."""
     from gan.bundle import open_bundle
     from gan.hardware import use_idle_processors
+    from gan.image.workers import CLUSTER
     from gan.metrics.meter import open_meter
     from gan.metrics.report import evaluate as measure
 
@@ -113,7 +115,8 @@ def evaluate(layout: Layout, recipe: Recipe) -> None:
     name = recipe.name
     history = read_json(layout.history(name))
     bundle = open_bundle(layout.bundle(name))
-    report = measure(bundle, open_meter(layout, recipe), layout.evaluation(name), history)
+    meter = open_meter(layout, recipe, cluster=os.environ.get(CLUSTER))
+    report = measure(bundle, meter, layout.evaluation(name), history)
     distance = report.document["distance"]
     found = report.document["metrics"][distance]
     interval = f"[{found['low']:.2f}, {found['high']:.2f}]"

@@ -196,6 +196,11 @@ class Layout:
         """What happened, a line each, for whoever reads files rather than pages."""
         return self.state / "notices.jsonl"
 
+    @property
+    def schedule_marks(self) -> Path:
+        """Up to when the slots of each cron line were looked at, for those that lack a run."""
+        return self.state / "schedules.json"
+
     def run(self, recipe: str) -> Path:
         """Checkpoints and statistics of the training in progress."""
         return self.root / "runs" / recipe

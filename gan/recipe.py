@@ -19,12 +19,14 @@ from gan.durable import write_atomically
 from gan.errors import RecipeError
 from gan.sections import (
     NETWORK_DEFAULTS,
+    AlertsSpec,
     AssetsSpec,
     DataSpec,
     DetectorSpec,
     DriftSpec,
     EvaluateSpec,
     GateSpec,
+    KeepSpec,
     ModelSpec,
     ScheduleSpec,
     Section,
@@ -47,6 +49,8 @@ class Recipe(Section):
     assets: AssetsSpec = AssetsSpec()
     detector: DetectorSpec = DetectorSpec()
     schedule: ScheduleSpec = ScheduleSpec()
+    alerts: AlertsSpec = AlertsSpec()
+    keep: KeepSpec = KeepSpec()
 
     @model_validator(mode="after")
     def _campaigns_have_one_name(self) -> "Recipe":

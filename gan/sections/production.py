@@ -2,15 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gan.sections.base import Section, Share
+from gan.sections.cron import check_cron, check_zone
 
 CampaignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Weights = Annotated[dict[str, Weight], Field(min_length=1)]
 PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
+CronLine = Annotated[str, AfterValidator(check_cron)]
+ZoneName = Annotated[str, AfterValidator(check_zone)]
+Happening = Literal["data.accepted", "drift", "model.promoted"]
 DEFAULT_CAMPAIGN = "default"
+_FOLLOWED: tuple[Happening, ...] = ("drift", "model.promoted")
+_NO_ENTRY = "a cron line, or {cron, timezone, missed, stale_hours}"
 _OF_DELIVERY = frozenset({"sink", "form", "review"})
 
 
@@ -135,14 +141,53 @@ def _over(base: dict[str, Any], own: Any) -> Any:
     return both
 
 
-class ScheduleSpec(Section):
-    """When it runs: cron lines in one time zone; `campaigns` has one for each that has a time."""
+class CronSpec(Section):
+    """When one thing runs, and what becomes of a run that could not be started in time.
 
-    retrain: str | None = None
-    generate: str | None = None
-    drift: str | None = None
-    campaigns: dict[CampaignName, str] = Field(default_factory=dict)
-    timezone: str = "UTC"
+    `missed` is for runs that begin over five minutes late, as the machine was off or busy: `skip`
+    leaves them out, `latest` does the last of them, `all` does each, oldest first. What is late by
+    more than `stale_hours` is left out in any case. A bare cron line stands for `{cron: line}`.
+    """
+
+    cron: CronLine
+    timezone: ZoneName | None = None
+    missed: Literal["skip", "latest", "all"] = "latest"
+    stale_hours: float = Field(default=24.0, gt=0, le=10_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_line(cls, given: Any) -> Any:
+        """Read a bare cron line.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if isinstance(given, str):
+            return {"cron": check_cron(given)}
+        if not isinstance(given, dict | cls):
+            raise ValueError(_NO_ENTRY)  # noqa: TRY004  # what pydantic turns into its own
+        return given
+
+
+class ScheduleSpec(Section):
+    """When it runs, by the clock and by what happened.
+
+    `campaigns` has an entry for each that has a time of its own; `timezone` is for entries that
+    name none. `on` says which events start what: `data.accepted` (other images were accepted) and
+    `drift` (as the recipe's drift rule wants) a retraining, `model.promoted` (and rolled back) a
+    batch.
+    """
+
+    retrain: CronSpec | None = None
+    generate: CronSpec | None = None
+    drift: CronSpec | None = None
+    campaigns: dict[CampaignName, CronSpec] = Field(default_factory=dict)
+    timezone: ZoneName = "UTC"
+    on: list[Happening] = Field(default_factory=lambda: list(_FOLLOWED))
+
+    def timezone_of(self, entry: CronSpec) -> str:
+        """Return the time zone of one of the entries, an IANA name."""
+        return entry.timezone or self.timezone
 
 
 class DetectorSpec(Section):
@@ -154,3 +199,28 @@ class DetectorSpec(Section):
 
     kimg: float = Field(default=16.0, ge=0, le=100_000)
     models: int = Field(default=5, ge=0, le=50)
+
+
+class AlertsSpec(Section):
+    """What is told when nothing happens: a notice each, once, until it is mended.
+
+    `no_batch_hours`: no batch was delivered for so long; `champion_days`: the champion is older;
+    `approval_hours`: a version waits for a person's word. null asks for none.
+    """
+
+    no_batch_hours: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    champion_days: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    approval_hours: Annotated[float, Field(gt=0, le=10_000)] | None = 12.0
+
+
+class KeepSpec(Section):
+    """How long what was made is kept; null keeps it for good.
+
+    Whatever the ages say, nothing goes that the champion, a version that may be rolled back to, or
+    the lineage of a batch that is kept needs. `versions` counts models besides those.
+    """
+
+    batches_days: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    flow_runs_days: Annotated[float, Field(gt=0, le=100_000)] | None = 90.0
+    training_runs_days: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    versions: Annotated[int, Field(ge=0, le=100_000)] | None = None
