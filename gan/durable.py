@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from gan.errors import BusyError, DamagedError, GanmillError
 
 SUMS = "SHA256SUMS"
 _CHUNK_BYTES = 1 << 20
+_LOCK_POLL_SECONDS = 0.05
 
 
 def sha256(path: Path) -> str:
@@ -241,30 +243,51 @@ def _listing(sums: dict[str, str]) -> bytes:
 
 
 @contextmanager
-def run_lock(path: Path, doing: str) -> Iterator[None]:
+def run_lock(path: Path, doing: str, *, patience_seconds: float = 0.0) -> Iterator[None]:
     """Hold `path` as a lock file while `doing`; the kernel frees it when the process dies.
+
+    Args:
+        path: The lock file; made if it is not there.
+        doing: What is done meanwhile, for the message to others.
+        patience_seconds: How long to wait for another process that holds it.
 
     Raises:
         BusyError: Another process holds it; the message names its process id.
         GanmillError: The file cannot be written.
     """
-    with explained(path, "written"):
-        make_folder(path.parent)
-        announce_write(path)
-        file = path.open("a+")
-    with file:
-        _take(file, path, doing)
-        yield
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        with explained(path, "written"):
+            make_folder(path.parent)
+            announce_write(path)
+            file = path.open("a+")
+        with file:
+            _take(file, path, doing, deadline)
+            if _is_still(path, file):
+                yield
+                return
 
 
-def _take(file: IO[str], path: Path, doing: str) -> None:
-    """Lock an open file and write our process id into it."""
+def _is_still(path: Path, file: IO[str]) -> bool:
+    """Tell whether an open file is the one at `path`: who held the lock may have removed it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        raise BusyError(f"{doing}: process {holder} is already at it ({path}).") from error
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _take(file: IO[str], path: Path, doing: str, deadline: float) -> None:
+    """Lock an open file and write our process id into it."""
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise BusyError(f"{doing}: process {holder} is already at it ({path}).") from error
+        time.sleep(_LOCK_POLL_SECONDS)
     with explained(path, "written"):
         announce_write(path)
         file.truncate(0)

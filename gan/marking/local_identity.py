@@ -4,14 +4,12 @@ What it signs shows that nothing was altered since; it does not show the world w
 """
 
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan.changes import explained, make_folder
 from gan.durable import drop_partials, replacing, run_lock
-from gan.errors import BusyError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -32,17 +30,13 @@ def make_once(path: Path) -> None:
         GanmillError: The folder cannot be written.
     """
     make_private(path.parent)
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not path.exists():
-        try:
-            with run_lock(path.parent / _LOCK, "making the local identity"):
-                drop_partials(path.parent, path.name)
-                if not path.exists():
-                    _write_secret(path, _new_identity())
-        except BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    if path.exists():
+        return
+    lock = path.parent / _LOCK
+    with run_lock(lock, "making the local identity", patience_seconds=_WAIT_SECONDS):
+        drop_partials(path.parent, path.name)
+        if not path.exists():
+            _write_secret(path, _new_identity())
 
 
 def make_private(folder: Path) -> None:

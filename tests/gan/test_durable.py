@@ -5,6 +5,8 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -328,3 +330,31 @@ def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path) -> None:
         process.wait()
         with run_lock(lock, "train x"):
             assert lock.read_text() == str(os.getpid())
+
+
+def test_who_is_patient_has_the_lock_once_it_is_free(tmp_path: Path) -> None:
+    """Work of a second is waited for, not failed over; patience has an end, which names whom."""
+    lock = tmp_path / "x.lock"
+    with _child(_HOLDS, lock) as process:
+        began = time.monotonic()
+        with (
+            pytest.raises(BusyError, match=f"train x: process {process.pid} is already"),
+            run_lock(lock, "train x", patience_seconds=0.4),
+        ):
+            pass
+        assert time.monotonic() - began >= 0.4
+        threading.Timer(0.3, process.kill).start()
+        with run_lock(lock, "train x", patience_seconds=30):
+            assert lock.read_text() == str(os.getpid())
+
+
+_REMOVES = _HOLDS.replace("time.sleep(60)", "time.sleep(0.5); Path(sys.argv[1]).unlink()")
+
+
+def test_a_lock_that_its_holder_removed_is_no_lock(tmp_path: Path) -> None:
+    """Who waited for it holds the file that the next one finds, not the one that is gone."""
+    lock = tmp_path / "x.lock"
+    with _child(_REMOVES, lock) as process, run_lock(lock, "train x", patience_seconds=30):
+        assert process.wait() == 0
+        with pytest.raises(BusyError), run_lock(lock, "train x"):
+            pass
