@@ -19,11 +19,14 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import forkserver
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gan.errors import GanmillError
 
-_CLUSTER = "GANMILL_DASK_SCHEDULER"  # the setting that names one, for messages
+if TYPE_CHECKING:
+    from distributed import Client
+
+CLUSTER = "GANMILL_DASK_SCHEDULER"  # the setting that names one
 
 _CHUNK_IMAGES = 500
 _CHUNK_BYTES = 32 << 20
@@ -87,7 +90,7 @@ def map_chunks(
     """
     progress = _Progress(doing, len(chunks))
     if cluster:
-        results = _on_cluster(function, chunks, doing, cluster)
+        results = on_cluster(function, chunks, doing, cluster)
     elif workers <= 1 or len(chunks) <= _INLINE_CHUNKS:
         results = map(function, chunks)
     else:
@@ -139,16 +142,28 @@ def _surroundings() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _on_cluster(
+def on_cluster(
     function: Callable[[Chunk], Result], chunks: Sequence[Chunk], doing: str, address: str
 ) -> Iterator[Result]:
-    """Yield the results of the workers of a Dask cluster; one that dies is replaced by another."""
+    """Yield `function(chunk)` for each chunk in order, computed by the workers of a Dask cluster.
+
+    A chunk whose worker dies is computed by another. What `function` raises is raised here.
+
+    Args:
+        function: At module level, in a package that the workers have installed.
+        chunks: Arguments, small: each is sent.
+        doing: Names the work in errors.
+        address: Of the scheduler, say tcp://host:8786.
+
+    Raises:
+        GanmillError: The cluster cannot be reached, has no workers, or loses them over one chunk.
+    """
     try:
         from distributed import Client, KilledWorker
         from distributed import Future as DaskFuture
     except ImportError as error:
         raise GanmillError(
-            f"{_CLUSTER}={address}: distributed is not installed here. "
+            f"{CLUSTER}={address}: distributed is not installed here. "
             "Install it with: pip install 'ganmill[cluster]'"
         ) from error
     try:
@@ -157,12 +172,12 @@ def _on_cluster(
         )
     except (OSError, ValueError) as error:
         raise GanmillError(
-            f"{_CLUSTER}={address}: no Dask scheduler answers there. Start one with: dask scheduler"
+            f"{CLUSTER}={address}: no Dask scheduler answers there. Start one with: dask scheduler"
         ) from error
     with client:
+        threads = _threads(client, address)
         pending: deque[DaskFuture[Result]] = deque()
-        threads = client.nthreads()  # type: ignore[no-untyped-call]
-        most = _PENDING_CHUNKS * max(sum(threads.values()), 1)
+        most = _PENDING_CHUNKS * threads
         try:
             for chunk in chunks:
                 pending.append(client.submit(function, chunk, pure=False))
@@ -175,6 +190,23 @@ def _on_cluster(
                 f"{doing}: several workers of {address} ended over one chunk, most likely for want "
                 "of memory. Give them more, then run it again."
             ) from error
+
+
+def _threads(client: "Client", address: str) -> int:
+    """Return how many chunks the cluster computes at once; work for no worker would wait for ever.
+
+    Raises:
+        GanmillError: No worker came within some seconds.
+    """
+    try:
+        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise GanmillError(
+            f"{CLUSTER}={address}: the Dask scheduler there has no workers. "
+            f"Start one on each machine with: dask worker {address}"
+        ) from error
+    threads: dict[str, int] = client.nthreads()  # type: ignore[no-untyped-call]
+    return max(sum(threads.values()), 1)
 
 
 def _end_with_parent() -> None:

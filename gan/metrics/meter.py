@@ -6,7 +6,7 @@ samples are. So a second model, or the same one again, costs what is new in it.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,19 +18,21 @@ from gan.metrics.extractors import Extractor, load_extractor
 from gan.metrics.frechet import Reference
 from gan.metrics.intervals import Interval, Measured
 from gan.metrics.kernel import kernel_distance
-from gan.metrics.memorisation import THUMBNAIL_PX, thumbnails
+from gan.metrics.memorisation import THUMBNAIL_PX
 from gan.metrics.moments import Moments, moments_of
+from gan.metrics.reading import Cluster, read_portions
 from gan.metrics.sampling import (
-    Images,
     Ordinals,
+    Portion,
     asked_classes,
-    generated_images,
-    noise_images,
-    real_images,
+    generated_portions,
+    noise_portions,
     real_ordinals,
+    real_portions,
 )
 from gan.metrics.scores import MOST, Real, Scores, score
-from gan.metrics.store import Arrays, FeatureStore, Portion, Seen
+from gan.metrics.store import Arrays, FeatureStore, Seen
+from gan.metrics.store import Portion as Read
 from gan.modality import Items, modality
 from gan.paths import Layout
 from gan.progress import Pace, Say, say
@@ -70,8 +72,17 @@ class Meter:
         spec: EvaluateSpec,
         store: FeatureStore,
         progress: Say = say,
+        cluster: Cluster | None = None,
     ) -> None:
         """Take the instruments; nothing is read before something is measured.
+
+        Args:
+            data: The real images.
+            extractor: The feature network.
+            spec: Which samples are drawn.
+            store: Where features are kept.
+            progress: Where the lines of progress go.
+            cluster: Whose workers read the images instead of this process; the same bytes.
 
         Raises:
             UsageError: The extractor is made for other images, or there are fewer than 4.
@@ -86,6 +97,7 @@ class Meter:
         self.spec = spec
         self._store = store
         self._progress = progress
+        self._cluster = cluster
 
     @property
     def knows_classes(self) -> bool:
@@ -105,7 +117,7 @@ class Meter:
 
     def another(self, spec: EvaluateSpec) -> "Meter":
         """Return a meter of other samples on the same data, extractor and store."""
-        return Meter(self.data, self.extractor, spec, self._store, self._progress)
+        return Meter(self.data, self.extractor, spec, self._store, self._progress, self._cluster)
 
     def score(self, bundle: Bundle) -> Scores:
         """Measure a bundle.
@@ -136,7 +148,7 @@ class Meter:
             },
             self._shape(spec.samples),
             lambda: self._read(
-                generated_images(bundle, self.data, spec, self.extractor.device),
+                generated_portions(bundle, self.data, spec),
                 Pace(f"evaluate {what}", spec.samples, self._progress),
             ),
         )
@@ -206,7 +218,7 @@ class Meter:
             {"of": "data", **self._names},
             self._shape(count),
             lambda: self._read(
-                real_images(self.data, self.ordinals),
+                real_portions(self.ordinals),
                 Pace("evaluate: real images read", count, self._progress),
             ),
         )
@@ -222,7 +234,7 @@ class Meter:
 
     def _noise(self) -> Arrays:
         quiet = Pace("evaluate: noise", self.spec.samples, lambda _: None)
-        read = self._read(noise_images(self.data, self.spec), quiet)
+        read = self._read(noise_portions(self.data, self.spec), quiet)
         features = np.concatenate([reading.features for reading, _ in read])
         found = self.real.reference.measure(features, moments_of(features)).interval()
         return {
@@ -234,23 +246,32 @@ class Meter:
     def _shape(self, count: int) -> tuple[int, int, int]:
         return count, self.extractor.dims, self.data.channels * THUMBNAIL_PX**2
 
-    def _read(self, images: Iterable[Images], pace: Pace) -> Iterator[Portion]:
+    def _read(self, portions: Sequence[Portion], pace: Pace) -> Iterator[Read]:
         seen = 0
-        for portion in images:
-            yield self.extractor.read(portion), thumbnails(portion).round().astype(np.uint8)
-            seen += len(portion)
+        for read in read_portions(portions, self.data, self.extractor, self._cluster):
+            yield read
+            seen += len(read[0].features)
             pace.at(seen)
 
 
-def open_meter(layout: Layout, recipe: Recipe, progress: Say = say) -> Meter:
+def open_meter(
+    layout: Layout, recipe: Recipe, progress: Say = say, cluster: str | None = None
+) -> Meter:
     """Return the meter that the recipe asks for, on its prepared data and pinned extractor.
+
+    Args:
+        layout: The workspace.
+        recipe: What is measured, and how.
+        progress: Where the lines of progress go.
+        cluster: Address of a Dask scheduler whose workers read the images.
 
     Raises:
         DamagedError: Data or extractor are missing or damaged.
         UsageError: They do not fit each other.
     """
-    data = modality("image").open_dataset(layout.train_data(recipe.name))
-    wanted = recipe.evaluate.extractor
-    extractor = load_extractor(layout.extractor(recipe.name), wanted=wanted)
+    folders = layout.train_data(recipe.name), layout.extractor(recipe.name)
+    data = modality("image").open_dataset(folders[0])
+    extractor = load_extractor(folders[1], wanted=recipe.evaluate.extractor)
     store = FeatureStore(layout.features, progress)
-    return Meter(data, extractor, recipe.evaluate, store, progress)
+    workers = Cluster(cluster, *(folder.resolve() for folder in folders)) if cluster else None
+    return Meter(data, extractor, recipe.evaluate, store, progress, workers)

@@ -2,16 +2,24 @@
 
 Generated classes follow the data's own shares, so that a model is not charged for a class balance
 that it was not asked for. Sample i is the same image whatever the number of samples.
+
+A portion says of 250 images what they are, in few bytes: any process that sees the same files makes
+them alone. It does so on one thread, since kernels may differ by how many share the work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gan.bundle import Bundle, latents
-from gan.errors import DivergedError, UsageError
+from gan.bundle import Bundle, latents, open_bundle
+from gan.errors import DamagedError, DivergedError, UsageError
+from gan.metrics.moments import on_one_thread
 from gan.modality import Items, modality
 from gan.sections import EvaluateSpec
 from gan.seeding import seed_at
@@ -22,6 +30,103 @@ _REAL_AT_MOST = 50_000
 
 Images = NDArray[np.uint8]
 Ordinals = NDArray[np.int64]
+
+
+class Portion(Protocol):
+    """Up to 250 images of a stream."""
+
+    def images(self, data: Callable[[], Items], _device: str = "cpu") -> Images:
+        """Return them, uint8 [n, C, H, W].
+
+        Args:
+            data: Gives the real images, to those that need them.
+
+        Raises:
+            DivergedError: A generated image holds a value that is not finite.
+            DamagedError: The bundle's folder holds another bundle by now, or on this machine.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class RealPortion:
+    """Real images.
+
+    Attributes:
+        ordinals: Which ones, [n].
+    """
+
+    ordinals: Ordinals
+
+    def images(self, data: Callable[[], Items], _device: str = "cpu") -> Images:
+        """Return them, uint8 [n, C, H, W]."""
+        return np.asarray(data().images[self.ordinals])
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedPortion:
+    """Images that a bundle makes.
+
+    Attributes:
+        bundle: The bundle.
+        seed: Of the samples.
+        start: Place of the first in the stream.
+        classes: The bundle's number of the class of each, [n].
+    """
+
+    bundle: Bundle
+    seed: int
+    start: int
+    classes: Ordinals
+
+    @torch.no_grad()
+    def images(self, _data: Callable[[], Items], device: str = "cpu") -> Images:
+        """Return them, uint8 [n, C, H, W]."""
+        card, digest = self.bundle.card, self.bundle.digest
+        network = _network(self.bundle, device)
+        # A whole portion is always made, and cut: convolutions may differ by batch size.
+        z = latents(self.seed, "evaluate", self.start, count=_PORTION, z_dim=card.z_dim)
+        c = torch.zeros(_PORTION, dtype=torch.int64)
+        c[: len(self.classes)] = torch.from_numpy(self.classes)
+        with on_one_thread():
+            try:
+                made = modality(card.modality).to_uint8(network(z.to(device), c.to(device)))
+            except DivergedError as error:
+                raise DivergedError(f"bundle {digest[:8]}: {error} Train it again.") from error
+        return made[: len(self.classes)]
+
+
+@dataclass(frozen=True, eq=False)
+class NoisePortion:
+    """Gaussian noise.
+
+    Attributes:
+        seed: Of the samples.
+        start: Place of the first in the stream.
+        count: How many, n.
+        side_px: Of each.
+        mean: Of each channel, [C].
+        std: Of each channel, [C].
+    """
+
+    seed: int
+    start: int
+    count: int
+    side_px: int
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def images(self, _data: Callable[[], Items], _device: str = "cpu") -> Images:
+        """Return them, uint8 [n, C, H, W]; of RGBA no colour is above its alpha.
+
+        A ceiling is a set of pictures, and that would be none.
+        """
+        random = np.random.default_rng(seed_at(self.seed, "noise", self.start))
+        shape = (_PORTION, len(self.mean), self.side_px, self.side_px)
+        drawn = random.standard_normal(shape, dtype=np.float32)
+        drawn *= self.std.astype(np.float32)[:, None, None]
+        drawn += self.mean.astype(np.float32)[:, None, None]
+        images = drawn.round().clip(0, 255).astype(np.uint8)[: self.count]
+        return np.minimum(images, images[:, 3:]) if len(self.mean) == 4 else images
 
 
 def real_ordinals(data: Items) -> Ordinals:
@@ -38,10 +143,10 @@ def real_ordinals(data: Items) -> Ordinals:
     return np.sort(np.concatenate([drawn, held_out]))
 
 
-def real_images(data: Items, ordinals: Ordinals) -> Iterator[Images]:
-    """Yield portions of the real images uint8 [n, C, H, W], in the order of `ordinals`."""
-    for start in range(0, len(ordinals), _PORTION):
-        yield np.asarray(data.images[ordinals[start : start + _PORTION]])
+def real_portions(ordinals: Ordinals) -> list[RealPortion]:
+    """Return the portions of the real images, in the order of `ordinals`."""
+    starts = range(0, len(ordinals), _PORTION)
+    return [RealPortion(ordinals[start : start + _PORTION]) for start in starts]
 
 
 def asked_classes(data: Items, spec: EvaluateSpec) -> Ordinals:
@@ -50,20 +155,17 @@ def asked_classes(data: Items, spec: EvaluateSpec) -> Ordinals:
     return data.labels[order[np.arange(spec.samples) % len(order)]]
 
 
-def generated_images(
-    bundle: Bundle, data: Items, spec: EvaluateSpec, device: torch.device | str = "cpu"
-) -> Iterator[Images]:
-    """Yield portions of generated images uint8 [n, C, H, W].
+def generated_portions(bundle: Bundle, data: Items, spec: EvaluateSpec) -> list[GeneratedPortion]:
+    """Return the portions of the images that a bundle makes.
 
     Raises:
         UsageError: The bundle makes other images than the data holds, or lacks a class.
-        DivergedError: An image holds a value that is not finite.
     """
-    numbers = _class_numbers(bundle, data)
-    network = bundle.generator(str(device))
-    classes = numbers[asked_classes(data, spec)]
-    for start in range(0, spec.samples, _PORTION):
-        yield _portion(bundle, network, classes, spec.seed, start)
+    classes = _class_numbers(bundle, data)[asked_classes(data, spec)]
+    return [
+        GeneratedPortion(bundle, spec.seed, start, classes[start : start + _PORTION])
+        for start in range(0, spec.samples, _PORTION)
+    ]
 
 
 def generated_at(bundle: Bundle, data: Items, spec: EvaluateSpec, places: Ordinals) -> Images:
@@ -73,57 +175,52 @@ def generated_at(bundle: Bundle, data: Items, spec: EvaluateSpec, places: Ordina
         UsageError: The bundle makes other images than the data holds, or lacks a class.
         DivergedError: An image holds a value that is not finite.
     """
-    classes = _class_numbers(bundle, data)[asked_classes(data, spec)]
-    network = bundle.generator("cpu")
-    portions: dict[int, Images] = {}
-    for start in sorted({int(place) // _PORTION * _PORTION for place in places}):
-        portions[start] = _portion(bundle, network, classes, spec.seed, start)
+    portions = generated_portions(bundle, data, spec)
+    made = {
+        number: portions[number].images(lambda: data)
+        for number in sorted({int(place) // _PORTION for place in places})
+    }
     shape = (data.channels, data.resolution, data.resolution)
-    found = [portions[place // _PORTION * _PORTION][place % _PORTION] for place in places.tolist()]
+    found = [made[place // _PORTION][place % _PORTION] for place in places.tolist()]
     return np.stack(found) if found else np.empty((0, *shape), np.uint8)
 
 
-def noise_images(data: Items, spec: EvaluateSpec) -> Iterator[Images]:
-    """Yield portions of Gaussian noise with the data's mean and spread in each channel.
-
-    Of RGBA no colour is above its alpha: a ceiling is a set of pictures, and that would be none.
-    """
+def noise_portions(data: Items, spec: EvaluateSpec) -> list[NoisePortion]:
+    """Return the portions of Gaussian noise with the data's mean and spread in each channel."""
     mean, std = _shades(data)
-    shape = (data.channels, data.resolution, data.resolution)
-    for start in range(0, spec.samples, _PORTION):
-        random = np.random.default_rng(seed_at(spec.seed, "noise", start))
-        drawn = random.standard_normal((_PORTION, *shape), dtype=np.float32)
-        drawn *= std.astype(np.float32)[:, None, None]
-        drawn += mean.astype(np.float32)[:, None, None]
-        count = min(_PORTION, spec.samples - start)
-        images = drawn.round().clip(0, 255).astype(np.uint8)[:count]
-        if data.channels == 4:
-            images = np.minimum(images, images[:, 3:])
-        yield images
+    return [
+        NoisePortion(
+            spec.seed, start, min(_PORTION, spec.samples - start), data.resolution, mean, std
+        )
+        for start in range(0, spec.samples, _PORTION)
+    ]
 
 
-@torch.no_grad()
-def _portion(
-    bundle: Bundle, network: torch.nn.Module, classes: Ordinals, seed: int, start: int
-) -> Images:
-    """Return the images from place `start` on, uint8 [n, C, H, W]."""
-    # A whole portion is always made, and cut: convolutions may differ by batch size.
-    z = latents(seed, "evaluate", start, count=_PORTION, z_dim=bundle.card.z_dim)
-    c = torch.zeros(_PORTION, dtype=torch.int64)
-    wanted = torch.from_numpy(classes[start : start + _PORTION])
-    c[: len(wanted)] = wanted
-    device = next(network.parameters()).device
-    try:
-        made = modality(bundle.card.modality).to_uint8(network(z.to(device), c.to(device)))
-    except DivergedError as error:
-        raise DivergedError(f"bundle {bundle.digest[:8]}: {error} Train it again.") from error
-    return made[: len(wanted)]
+def _network(bundle: Bundle, device: str) -> torch.nn.Module:
+    """Return a bundle's generator, read from its files unless it is one that has it in memory."""
+    is_read = type(bundle) is Bundle
+    if not is_read:
+        return bundle.generator(device)
+    return _opened(bundle.folder, bundle.digest, device)
+
+
+@lru_cache(maxsize=2)
+def _opened(folder: Path, digest: str, device: str) -> torch.nn.Module:
+    """Return a bundle's generator, opened once in a process, if it is the one that is meant."""
+    bundle = open_bundle(folder)
+    if bundle.digest != digest:
+        raise DamagedError(
+            f"{folder}: holds bundle {bundle.digest[:12]}, expected {digest[:12]}. Every machine "
+            "must see the same workspace; then measure it again."
+        )
+    return bundle.generator(device)
 
 
 def _shades(data: Items) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each channel of the real images, summed exactly."""
     counts = np.zeros((data.channels, 256), np.int64)
-    for images in real_images(data, real_ordinals(data)):
+    for portion in real_portions(real_ordinals(data)):
+        images = portion.images(lambda: data)
         for channel in range(data.channels):
             counts[channel] += np.bincount(images[:, channel].ravel(), minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)  # [C, 256]

@@ -17,9 +17,10 @@ from gan.metrics.intervals import Interval
 from gan.metrics.memorisation import thumbnails
 from gan.metrics.meter import Meter
 from gan.metrics.moments import moments_of
-from gan.metrics.sampling import noise_images
+from gan.metrics.sampling import noise_portions
 from gan.metrics.scores import Real, score
 from gan.metrics.store import Seen
+from tests.gan.metrics.portions import drawn
 
 Images = NDArray[np.uint8]
 Ordinals = NDArray[np.int64]
@@ -72,7 +73,7 @@ def wrong_in_known_ways(meter: Meter, count: int, blur_px: float = 1.0) -> Wrong
     made, asked = images(places), real.labels[places]
     side = 2 * round(2 * blur_px) + 1
     blurred = gaussian_blur(torch.from_numpy(made), [side] * 2, [blur_px] * 2).numpy()
-    noise = np.concatenate(list(noise_images(data, meter.spec)))[np.arange(count) % 250]
+    noise = drawn(noise_portions(data, meter.spec), data)[np.arange(count) % 250]
     return Wrong(
         half,
         {

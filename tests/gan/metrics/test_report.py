@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from gan.metrics.domain import train_extractor
 from gan.metrics.extractors import Extractor, load_extractor
 from gan.metrics.meter import Meter
 from gan.metrics.report import ALL_CLASSES, compare, evaluate
-from gan.metrics.sampling import generated_images
+from gan.metrics.sampling import generated_portions
 from gan.sections import EvaluateSpec
+from tests.gan.metrics.portions import drawn
 
 CLASSES = ["bars", "checks", "dots"]
 SPEC = EvaluateSpec(samples=300, seed=3)
@@ -278,21 +280,21 @@ def test_a_model_with_its_classes_in_another_order_is_measured_alike(
 ) -> None:
     """Classes are matched by name, never by number."""
     turned = dataclasses.replace(data, classes=CLASSES[::-1], labels=len(CLASSES) - 1 - data.labels)
-    plain = next(generated_images(bundle, data, SPEC))
+    plain = drawn(generated_portions(bundle, data, SPEC), data)
 
-    np.testing.assert_array_equal(plain, next(generated_images(bundle, turned, SPEC)))
+    np.testing.assert_array_equal(plain, drawn(generated_portions(bundle, turned, SPEC), turned))
 
 
 def test_a_model_that_makes_nan_is_refused(bundle: Bundle, meter: Meter, tmp_path: Path) -> None:
     """Weights whose images overflow end in one line that names the bundle."""
-    for path in bundle.folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    weights = load((tmp_path / "generator.safetensors").read_bytes())
+    folder = tmp_path / "forged"
+    shutil.copytree(bundle.folder, folder)
+    weights = load((folder / "generator.safetensors").read_bytes())
     broken = {name: torch.full_like(value, 6e4) for name, value in weights.items()}
-    (tmp_path / "generator.safetensors").write_bytes(save(broken))
-    (tmp_path / "SHA256SUMS").unlink()
-    write_sums(tmp_path)
-    forged = open_bundle(tmp_path)
+    (folder / "generator.safetensors").write_bytes(save(broken))
+    (folder / "SHA256SUMS").unlink()
+    write_sums(folder)
+    forged = open_bundle(folder)
 
     with pytest.raises(DivergedError, match=forged.digest[:8]):
         evaluate(forged, meter, tmp_path / "report")

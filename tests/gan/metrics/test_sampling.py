@@ -13,13 +13,14 @@ from gan.metrics import sampling
 from gan.metrics.sampling import (
     asked_classes,
     generated_at,
-    generated_images,
-    noise_images,
-    real_images,
+    generated_portions,
+    noise_portions,
     real_ordinals,
+    real_portions,
 )
 from gan.sections import EvaluateSpec
 from gan.split import split
+from tests.gan.metrics.portions import drawn as drawn_from
 
 SPEC = EvaluateSpec(samples=300, seed=3)
 Draw = Callable[..., Dataset]
@@ -29,9 +30,7 @@ MakeBundle = Callable[..., Bundle]
 def test_a_sample_is_the_same_image_whatever_the_number(bundle: Bundle, data: Dataset) -> None:
     """The first 200 of 300 samples are the 200 samples, and any of them can be had again."""
     few = EvaluateSpec(samples=200, seed=3)
-    long, short = (
-        np.concatenate(list(generated_images(bundle, data, spec))) for spec in (SPEC, few)
-    )
+    long, short = (drawn_from(generated_portions(bundle, data, spec), data) for spec in (SPEC, few))
     places = np.array([299, 0, 7, 250])
 
     np.testing.assert_array_equal(long[:200], short)
@@ -54,7 +53,7 @@ def test_generated_classes_have_the_shares_of_the_data(data: Dataset) -> None:
 
 def test_real_images_come_in_their_order(data: Dataset) -> None:
     """All images of a small data set are measured, each once."""
-    found = np.concatenate(list(real_images(data, real_ordinals(data))))
+    found = drawn_from(real_portions(real_ordinals(data)), data)
 
     np.testing.assert_array_equal(found, data.images)
 
@@ -76,7 +75,7 @@ def test_of_many_real_images_some_are_drawn(
 
 def test_noise_has_the_shades_of_the_data(data: Dataset) -> None:
     """Its mean is the data's in each channel, up to what clipping costs."""
-    made = np.concatenate(list(noise_images(data, EvaluateSpec(samples=500, seed=3))))
+    made = drawn_from(noise_portions(data, EvaluateSpec(samples=500, seed=3)), data)
 
     difference = made.mean(axis=(0, 2, 3)) - data.images.mean(axis=(0, 2, 3))
     assert (np.abs(difference) < 4).all()
@@ -86,7 +85,7 @@ def test_noise_has_the_shades_of_the_data(data: Dataset) -> None:
 def test_noise_of_cut_outs_is_a_set_of_pictures(draw: Draw) -> None:
     """No colour is above its alpha, as in every premultiplied image."""
     cut_outs = draw(60, ["all"], channels=4)
-    (made,) = noise_images(cut_outs, EvaluateSpec(samples=200, seed=3))
+    made = drawn_from(noise_portions(cut_outs, EvaluateSpec(samples=200, seed=3)), cut_outs)
 
     assert (made[:, :3] <= made[:, 3:]).all()
 
@@ -97,7 +96,7 @@ def test_a_bundle_of_other_images_is_refused(
     """The error says what the bundle makes and what the data holds."""
     grey = draw(60, ["bars", "checks", "dots"], channels=1)
     with pytest.raises(UsageError, match="3 channels, the data has 16 px with 1"):
-        list(generated_images(bundle, grey, SPEC))
+        generated_portions(bundle, grey, SPEC)
     fewer = make_bundle(tmp_path, draw(60, ["bars"]), seed=1)
     with pytest.raises(UsageError, match="knows no class 'checks'"):
-        list(generated_images(fewer, draw(60, ["bars", "checks"]), SPEC))
+        generated_portions(fewer, draw(60, ["bars", "checks"]), SPEC)
