@@ -87,6 +87,11 @@ def connected(url: str, doing: str) -> Iterator["MlflowClient"]:
         raise ServiceError(f"MLflow at {url}: {doing} failed: {reason}") from error
 
 
+def pages(url: str) -> str:
+    """Return where a person sees the pages of the server that we call at `url`."""
+    return (load_settings().public_mlflow_url or url).removesuffix("/")
+
+
 def log_stats(run: TrackedRun, rows: Iterable[Row]) -> None:
     """Send rows of `stats.jsonl`; sending the same row again changes nothing.
 

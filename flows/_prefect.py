@@ -1,7 +1,4 @@
-"""A client of Prefect's server that gives up in seconds. Private to `asking.py` and `notices.py`.
-
-What they have to say to Prefect is a convenience: nobody waits for it, and nothing fails with it.
-"""
+"""A client of Prefect's server that gives up in seconds, for what runs outside of any flow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,12 +35,13 @@ def brief_client(
         temporary_settings,
     )
 
+    login = settings.login.get_secret_value() if settings.login else None
     try:
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: tries_again}),
             SyncPrefectClient(
                 f"{settings.prefect_url}/api",
-                auth_string=PREFECT_API_AUTH_STRING.value(),
+                auth_string=login or PREFECT_API_AUTH_STRING.value(),
                 api_key=PREFECT_API_KEY.value(),
                 httpx_settings={"timeout": seconds},
             ) as client,

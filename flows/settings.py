@@ -2,8 +2,19 @@
 
 GANMILL_PREFECT_PORT   port of the local Prefect server   (4200)
 GANMILL_MLFLOW_PORT    port of the local MLflow server    (5000)
+GANMILL_METRICS_PORT   port of the monitor, for Prometheus       (9464)
 PREFECT_API_URL        use this Prefect server, not the local one
 MLFLOW_TRACKING_URI    use this MLflow server, not the local one
+
+GANMILL_HOST                the address that our servers listen on   (127.0.0.1)
+GANMILL_PUBLIC_HOSTS        names by which they may be asked, with commas between   (none)
+GANMILL_PUBLIC_PREFECT_URL  where people see Prefect's pages, say https://... of a proxy   (none)
+GANMILL_PUBLIC_MLFLOW_URL   where people see MLflow's pages   (none)
+GANMILL_LOGIN               user:password of both servers, asked for by ours; a secret   (none)
+GANMILL_PREFECT_DATABASE    postgresql://... of the local Prefect server; a secret   (SQLite)
+GANMILL_MLFLOW_DATABASE     postgresql://... of the local MLflow server; a secret   (SQLite)
+GANMILL_ARTIFACTS           folder or s3://bucket/prefix of MLflow's artifacts   (a local folder)
+GANMILL_TRAININGS           trainings at once on this machine   (1)
 
 GANMILL_ACTOR             who decides, where nobody is named with --by   (the login name)
 GANMILL_NOTICE_WEBHOOK    http or https address that every notice is posted to; a secret   (none)
@@ -19,6 +30,8 @@ GANMILL_SIGNING_CERTIFICATE    PEM file of the certificates that sign assets, yo
 GANMILL_SIGNING_KEY            PEM file of its key, Ed25519 or elliptic curve   (one is made)
 GANMILL_WATERMARK_KEY          file whose bytes key the watermark   (a public key: all can read it)
 GANMILL_MODERATOR              package.module:function that is asked about each asset   (none)
+
+GANMILL_SECRETS    folder of a file for each secret, named as its variable in small letters (none)
 
 `infra/env.example` has them all, to copy from.
 """
@@ -58,6 +71,11 @@ QUIET = {
 _HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_PASSWORD_LENGTH = 12
+_PAGES = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"
+
+
 def _login_name() -> str:
     """Return who is logged in; a container may have a user id without a name."""
     try:
@@ -72,6 +90,13 @@ def _processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def reached(host: str) -> str:
+    """Return where this machine reaches what listens on `host`, as it stands in an address."""
+    if host in {"localhost", "0.0.0.0", "::"}:  # noqa: S104  # compared, not listened on
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 class Settings(BaseSettings):
     """The environment's answers, with an embedded default for each."""
 
@@ -79,6 +104,16 @@ class Settings(BaseSettings):
 
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
+    host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:-]+$")
+    public_hosts: str = Field(default="", pattern=r"^[A-Za-z0-9.:,\s-]*$")
+    public_prefect_url: str | None = Field(default=None, pattern=_PAGES)
+    public_mlflow_url: str | None = Field(default=None, pattern=_PAGES)
+    login: SecretStr | None = None
+    prefect_database: SecretStr | None = None  # an address with a password in it
+    mlflow_database: SecretStr | None = None
+    artifacts: str | None = Field(default=None, min_length=1)
+    trainings: int = Field(default=1, ge=1, le=64)
     prefect_api_url: str | None = Field(
         default=None, validation_alias=AliasChoices("PREFECT_API_URL")
     )
@@ -111,6 +146,30 @@ class Settings(BaseSettings):
                 raise ValueError("must be a web address that begins with http:// or https://")
         return value
 
+    @field_validator("login")
+    @classmethod
+    def _is_login(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            user, _, password = value.get_secret_value().partition(":")
+            if not user or len(password) < _PASSWORD_LENGTH:  # MLflow's own least
+                raise ValueError("must be user:password, the password of 12 characters or more")
+        return value
+
+    @field_validator("prefect_database", "mlflow_database")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("must be an address that begins with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _asks_for_a_login_when_exposed(self) -> "Settings":
+        if self.login is None and self.host not in LOOPBACK:
+            raise ValueError(
+                "GANMILL_HOST exposes the servers to others, so GANMILL_LOGIN must be set"
+            )
+        return self
+
     @model_validator(mode="after")
     def _signs_with_both(self) -> "Settings":
         if (self.signing_certificate is None) != (self.signing_key is None):
@@ -120,7 +179,7 @@ class Settings(BaseSettings):
     @property
     def prefect_url(self) -> str:
         """Base address of the Prefect server's pages, without a slash at the end."""
-        local = f"http://127.0.0.1:{self.prefect_port}"
+        local = f"http://{reached(self.host)}:{self.prefect_port}"
         return (
             self.prefect_api_url.removesuffix("/").removesuffix("/api")
             if self.prefect_api_url
@@ -130,9 +189,18 @@ class Settings(BaseSettings):
     @property
     def mlflow_url(self) -> str:
         """Tracking address of the MLflow server, without a slash at the end."""
-        return (self.mlflow_tracking_uri or f"http://127.0.0.1:{self.mlflow_port}").removesuffix(
-            "/"
-        )
+        local = f"http://{reached(self.host)}:{self.mlflow_port}"
+        return (self.mlflow_tracking_uri or local).removesuffix("/")
+
+    @property
+    def prefect_pages(self) -> str:
+        """Where a person sees Prefect's pages: links lead there."""
+        return (self.public_prefect_url or self.prefect_url).removesuffix("/")
+
+    @property
+    def mlflow_pages(self) -> str:
+        """Where a person sees MLflow's pages: links lead there."""
+        return (self.public_mlflow_url or self.mlflow_url).removesuffix("/")
 
 
 _SECRETS = {
@@ -149,7 +217,8 @@ def load_settings() -> Settings:
         UsageError: A variable holds something impossible; the message names it, not a secret.
     """
     try:
-        return Settings()
+        folder = os.environ.get("GANMILL_SECRETS")
+        return Settings(_secrets_dir=folder)  # type: ignore[call-arg]  # pydantic-settings' own
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # of several settings together
@@ -167,9 +236,22 @@ def quiet_environment(settings: Settings, layout: Layout) -> dict[str, str]:
         **_HEARTBEAT,  # first: who sets another one has it
         **os.environ,
         **QUIET,
+        **_login(settings),
         "PREFECT_API_URL": f"{settings.prefect_url}/api",
         "PREFECT_HOME": str(layout.state / "prefect"),
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
+    }
+
+
+def _login(settings: Settings) -> dict[str, str]:
+    """Return what the clients of both servers say who they are with."""
+    if settings.login is None:
+        return {}
+    user, _, password = settings.login.get_secret_value().partition(":")
+    return {
+        "PREFECT_API_AUTH_STRING": f"{user}:{password}",
+        "MLFLOW_TRACKING_USERNAME": user,
+        "MLFLOW_TRACKING_PASSWORD": password,
     }
 
 

@@ -119,11 +119,46 @@ def test_every_setting_is_in_the_example() -> None:
     own = {f"GANMILL_{name.upper()}": field for name, field in fields if not field.validation_alias}
 
     heartbeat = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
-    assert set(shown) == {*own, "PREFECT_API_URL", "MLFLOW_TRACKING_URI", heartbeat}
+    others = {"PREFECT_API_URL", "MLFLOW_TRACKING_URI", "GANMILL_SECRETS", heartbeat}
+    assert set(shown) == {*own, *others}
     for name, field in own.items():
         if isinstance(field.default, int | float):
             assert float(shown[name]) == field.default
     assert quiet_environment(load_settings(), Layout(Path("/w")))[heartbeat] == shown[heartbeat]
+
+
+def test_secrets_may_lie_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a file for each secret does, as containers get them; the environment wins."""
+    (tmp_path / "ganmill_login").write_text("mill:a-long-password")
+    monkeypatch.setenv("GANMILL_SECRETS", str(tmp_path))
+    found = load_settings().login
+    assert found is not None
+    assert found.get_secret_value() == "mill:a-long-password"
+    assert "a-long" not in repr(load_settings())
+    monkeypatch.setenv("GANMILL_LOGIN", "other:another-password")
+    won = load_settings().login
+    assert won is not None
+    assert won.get_secret_value() == "other:another-password"
+
+
+@pytest.mark.parametrize("value", ["mill", "mill:short", ":a-long-password"])
+def test_a_login_is_a_user_and_a_long_password(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no login is refused by name, and never quoted."""
+    monkeypatch.setenv("GANMILL_LOGIN", value)
+    with pytest.raises(UsageError, match=r"^GANMILL_LOGIN: .*12 characters") as failure:
+        load_settings()
+    assert "short" not in str(failure.value)
+
+
+def test_servers_are_exposed_with_a_login_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listening beyond loopback without a login is refused before anything is started."""
+    monkeypatch.setenv("GANMILL_HOST", "0.0.0.0")  # noqa: S104  # it is refused
+    with pytest.raises(UsageError, match=r"^GANMILL_HOST exposes .* GANMILL_LOGIN must be set"):
+        load_settings()
+    monkeypatch.setenv("GANMILL_LOGIN", "mill:a-long-password")
+    environment = quiet_environment(load_settings(), Layout(Path("/w")))
+    assert environment["PREFECT_API_AUTH_STRING"] == "mill:a-long-password"
+    assert environment["MLFLOW_TRACKING_USERNAME"] == "mill"
 
 
 def test_runs_say_often_that_they_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
