@@ -1,65 +1,35 @@
-"""The scheduler that `ganmill up` starts: deployments, cron lines, triggers, runs over HTTP."""
+"""What is deployed to Prefect: pools, deployments, cron lines, triggers, and runs by HTTP."""
 
 import json
-import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows import notices
+from flows.automations import ZOMBIES
+from flows.deploy import apply
+from flows.deploy_file import write
 from flows.drift import checks
 from flows.settings import Settings
 from gan.paths import Layout
+from tests.flows.prefect_api import ask, deployments, ended, forget, start, until
 
-WAIT_SECONDS = 120
-
-
-def _ask(settings: Settings, path: str, body: dict[str, Any]) -> Any:
-    """Return what the Prefect server answers to a POST."""
-    request = urllib.request.Request(
-        f"{settings.prefect_url}/api/{path}",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-def _deployments(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return the deployments by `flow/recipe`."""
-    flows = {flow["id"]: flow["name"] for flow in _ask(settings, "flows/filter", {})}
-    found = _ask(settings, "deployments/filter", {})
-    return {f"{flows[each['flow_id']]}/{each['name']}": each for each in found}
-
-
-def _until(found: Callable[[], Any], what: str) -> Any:
-    """Return the first true answer within two minutes."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (answer := found()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
-    return answer
+# What changes by itself on the server.
+_MOVING = frozenset({"updated", "last_polled", "status"})
 
 
 @pytest.fixture
 def deployed(first_retrain: object, mill_settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return the deployments of the workspace, whose scheduler came up with its servers."""
-    _until(lambda: "reconcile/ganmill" in _deployments(mill_settings), "no deployments")
-    return _deployments(mill_settings)
+    """Return the deployments of the workspace, which came with its servers."""
+    return deployments(mill_settings)
 
 
 def _automations(settings: Settings) -> list[str]:
     """Return the names of the automations that make one deployment follow what happened."""
-    found = _ask(settings, "automations/filter", {})
+    found = ask(settings, "automations/filter", {})
     return sorted(each["name"] for each in found if "follows" in each["name"])
 
 
@@ -67,6 +37,22 @@ def _triggers(*recipes: str) -> list[str]:
     """Return the names of the automations that recipes have."""
     names = ("a retraining follows a drift", "generation follows the champion")
     return [f"{recipe}: {name}" for recipe in recipes for name in names]
+
+
+def _seen(settings: Settings) -> dict[str, Any]:
+    """Return all that is deployed, with ids: what a second deploying must leave as it is."""
+    found = {name: _still(each) for name, each in deployments(settings).items()}
+    scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    return {
+        "deployments": found,
+        "automations": {each["id"]: each for each in ask(settings, "automations/filter", {})},
+        "pools": {each["name"]: each["id"] for each in ask(settings, "work_pools/filter", {})},
+        "planned": {each["id"] for each in ask(settings, "flow_runs/filter", scheduled)},
+    }
+
+
+def _still(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in _MOVING}
 
 
 def test_every_recipe_has_its_four_deployments(deployed: dict[str, dict[str, Any]]) -> None:
@@ -77,6 +63,7 @@ def test_every_recipe_has_its_four_deployments(deployed: dict[str, dict[str, Any
         assert each["parameters"]["recipe"] == each["name"]
         assert each["description"]
         assert each["tags"] == ["ganmill", "tiny"]
+        assert each["work_pool_name"] == ("ganmill-train" if flow == "retrain" else "ganmill")
     assert deployed["approve/tiny"]["schedules"] == []
 
 
@@ -98,25 +85,91 @@ def test_a_cron_line_of_the_recipe_is_a_schedule(deployed: dict[str, dict[str, A
     assert deployed["drift/tiny"]["schedules"] == []
 
 
+def test_deploying_again_changes_nothing(
+    deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
+) -> None:
+    """The same ids, planned runs and triggers, once each; and the watch for dead runs is there."""
+    before = _seen(mill_settings)
+    done = apply(Layout(mill_root), mill_settings)
+
+    assert done.deployments == 5
+    assert set(done.pools) <= set(before["pools"])
+    assert _seen(mill_settings) == before
+    assert _automations(mill_settings) == _triggers("tiny")
+    names = [each["name"] for each in before["automations"].values()]
+    assert names.count(ZOMBIES) == 1
+
+
+def test_prefects_own_command_deploys_the_same(
+    deployed: dict[str, dict[str, Any]],
+    mill_settings: Settings,
+    mill_root: Path,
+    mill_environment: dict[str, str],
+) -> None:
+    """`prefect deploy --all` with the written file leaves `ganmill deploy` nothing to change."""
+    layout, before = Layout(mill_root), _seen(mill_settings)
+    file = write(layout)
+    command = [str(Path(sys.executable).parent / "prefect"), "--no-prompt", "deploy", "--all"]
+    url, state = f"{mill_settings.prefect_url}/api", str(layout.state / "prefect")
+    place = {"PWD": str(mill_root), "PREFECT_API_URL": url, "PREFECT_HOME": state}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=mill_root,
+            env={**mill_environment, **place},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    finally:
+        file.unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = _seen(mill_settings)
+    apply(layout, mill_settings)
+
+    assert _seen(mill_settings) == after
+    assert {name: each["id"] for name, each in after["deployments"].items()} == {
+        name: each["id"] for name, each in before["deployments"].items()
+    }
+    assert _automations(mill_settings) == _triggers("tiny")
+
+
+def test_what_is_gone_goes_and_another_workspace_stays(
+    deployed: dict[str, dict[str, Any]],
+    mill_settings: Settings,
+    mill_root: Path,
+    tmp_path: Path,
+) -> None:
+    """A recipe that was removed takes its deployments and triggers along, and no others."""
+    mill, other = Layout(mill_root), Layout(tmp_path)
+    _, _, section = mill.params.read_text().partition("  tiny:\n")
+    try:
+        for recipe in ("elsewhere", "beyond"):
+            other.params.write_text(f"recipes:\n  {recipe}:\n{section}")
+            apply(other, mill_settings)
+            assert {f"retrain/{recipe}", *deployed} <= set(deployments(mill_settings))
+            assert _automations(mill_settings) == sorted(_triggers(recipe, "tiny"))
+        assert "retrain/elsewhere" not in deployments(mill_settings)
+    finally:
+        forget(mill_settings, "beyond")
+        apply(mill, mill_settings)  # the reconciling is this workspace's again
+    assert set(deployments(mill_settings)) == set(deployed)
+
+
 def test_a_run_asked_for_over_http_is_done_in_this_workspace(
     deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
 ) -> None:
-    """The button on Prefect's page does what the command does."""
-    asked = _ask(
-        mill_settings,
-        f"deployments/{deployed['generate/tiny']['id']}/create_flow_run",
-        {"parameters": {"recipe": "tiny", "count": 3, "slot": "button"}},
-    )
-    rule = {"flow_runs": {"id": {"any_": [asked["id"]]}}}
+    """The button on Prefect's page does what the command does; what it printed is kept."""
+    asked = start(mill_settings, "generate/tiny", recipe="tiny", count=3, slot="button")
 
-    def ended() -> str:
-        (run,) = _ask(mill_settings, "flow_runs/filter", rule)
-        return run["state_type"] if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else ""
-
-    assert _until(ended, "the run did not end") == "COMPLETED"
-    (folder,) = Layout(mill_root).batches("tiny").glob("button-*")
+    assert ended(mill_settings, asked) == "COMPLETED"
+    layout = Layout(mill_root)
+    (folder,) = layout.batches("tiny").glob("button-*")
     batch = json.loads((folder / "batch.json").read_text())
-    assert batch["lineage"]["flow_run"] == asked["id"]
+    assert batch["lineage"]["flow_run"] == asked
+    log = layout.state / "logs" / "runs" / f"{asked}.log"
+    assert "3 assets of tiny" in log.read_text()
 
 
 def test_a_change_of_the_champion_starts_a_batch(
@@ -127,7 +180,7 @@ def test_a_change_of_the_champion_starts_a_batch(
     layout = Layout(mill_root)
 
     def runs(*states: str) -> list[dict[str, Any]]:
-        found = _ask(mill_settings, "flow_runs/filter", generate)
+        found = ask(mill_settings, "flow_runs/filter", generate)
         started = [run for run in found if (run["created_by"] or {}).get("type") == "AUTOMATION"]
         return [run for run in started if not states or run["state_type"] in states]
 
@@ -137,13 +190,13 @@ def test_a_change_of_the_champion_starts_a_batch(
     minted = "whoever promoted mints"
     notices.announce(layout, mill_settings, "model.promoted", "tiny", minted, {}, wants_batch=False)
     notices.announce(layout, mill_settings, "model.promoted", "tiny", "v1 is champion", {"v": 1})
-    ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-    _until(lambda: len(runs(*ended)) > before, "no run ended")
+    done = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    until(lambda: len(runs(*done)) > before, "no run ended")
     notices.announce(layout, mill_settings, "model.rolled_back", "tiny", "v1 is champion", {})
-    _until(lambda: len(runs()) > before + 1, "no second run")
+    until(lambda: len(runs()) > before + 1, "no second run")
 
     assert len(runs()) == before + 2
-    assert {run["state_type"] for run in runs(*ended)} == {"COMPLETED"}
+    assert {run["state_type"] for run in runs(*done)} == {"COMPLETED"}
     assert [run["parameters"] for run in runs()] == [{"recipe": "tiny"}] * len(runs())
 
 
@@ -155,97 +208,36 @@ def test_a_drift_that_wants_it_starts_a_retraining(
     layout = Layout(mill_root)
 
     def runs() -> list[dict[str, Any]]:
-        found = _ask(mill_settings, "flow_runs/filter", retrain)
+        found = ask(mill_settings, "flow_runs/filter", retrain)
         return [run for run in found if (run["created_by"] or {}).get("type") == "AUTOMATION"]
 
     notices.announce(layout, mill_settings, "data.drifted", "tiny", "a report", {})
     notices.announce(layout, mill_settings, "data.drifted", "tiny", "x", {}, wants_retrain=True)
-    _until(runs, "no run")
+    until(runs, "no run")
     (run,) = runs()
     assert run["parameters"] == {"recipe": "tiny", "fresh": True}
     cancelled = {"state": {"type": "CANCELLED"}, "force": True}
-    _ask(mill_settings, f"flow_runs/{run['id']}/set_state", cancelled)
+    ask(mill_settings, f"flow_runs/{run['id']}/set_state", cancelled)
 
 
 def test_drift_is_looked_for_in_this_workspace(
     deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
 ) -> None:
     """The images of now are those that the champion was trained on, or it has other ones."""
-    path = f"deployments/{deployed['drift/tiny']['id']}/create_flow_run"
-    asked = _ask(mill_settings, path, {})
-    rule = {"flow_runs": {"id": {"any_": [asked["id"]]}}}
+    asked = start(mill_settings, "drift/tiny")
 
-    def ended() -> str:
-        (run,) = _ask(mill_settings, "flow_runs/filter", rule)
-        return run["state_type"] if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else ""
-
-    assert _until(ended, "the run did not end") == "COMPLETED"
+    assert ended(mill_settings, asked) == "COMPLETED"
     (*_, row) = checks.read(Layout(mill_root).drift_checks("tiny"))
     assert row.outcome == "pass"
     assert row.data == row.baseline
     assert (Layout(mill_root).drift("tiny") / "index.html").is_file()
 
 
-class _Relay(threading.Thread):
-    """Passes bytes on to a port, as long as it is open; shut, a connection is refused."""
-
-    def __init__(self, target: int) -> None:
-        super().__init__(daemon=True)
-        self.target = target
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
-
-    def run(self) -> None:
-        with socket.create_server(("127.0.0.1", self.port)) as server:
-            while True:
-                near, _ = server.accept()
-                far = socket.create_connection(("127.0.0.1", self.target))
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
-
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while some := source.recv(1 << 16):
-                sink.sendall(some)
-            sink.shutdown(socket.SHUT_WR)
-
-
-@pytest.mark.faults
-def test_the_scheduler_waits_for_prefect(
-    deployed: dict[str, dict[str, Any]],
-    mill_settings: Settings,
-    mill_root: Path,
-    mill_environment: dict[str, str],
-    tmp_path: Path,
-) -> None:
-    """A server that is away does not end it; it says so, and serves once the server is there."""
-    relay = _Relay(mill_settings.prefect_port)
-    log = tmp_path / "scheduler.log"
-    with log.open("wb") as words:
-        scheduler = subprocess.Popen(
-            [sys.executable, "-m", "flows.deploy"],
-            cwd=mill_root,
-            env={**mill_environment, "PREFECT_API_URL": f"http://127.0.0.1:{relay.port}/api"},
-            stdout=words,
-            stderr=words,
-        )
-        try:
-            _until(lambda: "Prefect does not answer; trying again" in log.read_text(), "no word")
-            relay.start()
-            _until(lambda: "serving 5 deployments" in log.read_text(), "not served")
-            assert scheduler.poll() is None
-        finally:
-            scheduler.terminate()
-            scheduler.wait(timeout=30)
-    assert "Traceback" not in log.read_text()
-
-
 @pytest.mark.faults
 def test_schedules_follow_params_yaml(
     deployed: dict[str, dict[str, Any]], mill_settings: Settings, mill_root: Path
 ) -> None:
-    """A changed cron line, a new recipe and a removed one need no restart.
+    """A changed cron line, a new recipe and a removed one need no restart; a pause outlasts them.
 
     Each recipe has its two triggers once, however often its deployments are renewed.
     """
@@ -254,17 +246,22 @@ def test_schedules_follow_params_yaml(
     before = params.read_text()
     _, _, section = before.partition("  tiny:\n")
     changed = before.replace("0 3 1 1 *", "30 4 * * *")
+    pausing = f"deployments/{deployed['generate/tiny']['id']}"
+    ask(mill_settings, f"{pausing}/pause_deployment", {})
     params.write_text(f"{changed}  other:\n{section}")
     try:
-        _until(lambda: "retrain/other" in _deployments(mill_settings), "no new deployment")
-        (schedule,) = _deployments(mill_settings)["generate/tiny"]["schedules"]
+        until(lambda: "retrain/other" in deployments(mill_settings), "no new deployment")
+        generate = deployments(mill_settings)["generate/tiny"]
+        (schedule,) = generate["schedules"]
         assert schedule["schedule"]["cron"] == "30 4 * * *"
+        assert generate["paused"]
         both = _triggers("other", "tiny")
-        _until(lambda: _automations(mill_settings) == both, "not one trigger each")
+        until(lambda: _automations(mill_settings) == both, "not one trigger each")
         params.write_text(before.replace("schedule: {", "# schedule: {"))
-        _until(lambda: "retrain/other" not in _deployments(mill_settings), "it was not removed")
-        assert _deployments(mill_settings)["generate/tiny"]["schedules"] == []
+        until(lambda: "retrain/other" not in deployments(mill_settings), "it was not removed")
+        assert deployments(mill_settings)["generate/tiny"]["schedules"] == []
     finally:
         params.write_text(before)
-    _until(lambda: _deployments(mill_settings)["generate/tiny"]["schedules"], "not restored")
-    _until(lambda: _automations(mill_settings) == _triggers("tiny"), "a trigger too many")
+        ask(mill_settings, f"{pausing}/resume_deployment", {})
+    until(lambda: deployments(mill_settings)["generate/tiny"]["schedules"], "not restored")
+    until(lambda: _automations(mill_settings) == _triggers("tiny"), "a trigger too many")
