@@ -11,17 +11,15 @@ from flows import (
     data_commands,
     drift_commands,
     extractors,
+    keeping_commands,
     measuring,
+    monitor_commands,
     releasing,
+    report_commands,
+    schedule_commands,
+    stack_commands,
 )
-from flows.session import (
-    look_at_source,
-    place,
-    require_recipe,
-    servers,
-    stages,
-    start_stack,
-)
+from flows.session import look_at_source, place, require_recipe, servers, stages
 from gan.errors import ContractError, GanmillError, PreemptedError, UsageError
 
 app = typer.Typer(
@@ -32,6 +30,11 @@ app = typer.Typer(
     help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
     epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
+app.add_typer(stack_commands.commands)
+app.add_typer(schedule_commands.commands)
+app.add_typer(monitor_commands.commands)
+app.add_typer(keeping_commands.commands)
+app.add_typer(report_commands.commands)
 app.add_typer(asset_commands.commands)
 app.add_typer(measuring.commands)
 app.add_typer(releasing.commands)
@@ -58,26 +61,6 @@ def main() -> None:
 def demo() -> None:
     """Start everything, run the stickers recipe from end to end, and show what came out."""
     retrain("stickers", force=False, as_json=False)
-
-
-@app.command(epilog="Example: GANMILL_MLFLOW_PORT=5050 ganmill up")
-def up() -> None:
-    """Start the local servers and the scheduler; they stay until `ganmill down`."""
-    from flows import show
-
-    layout, settings = place()
-    show.servers(start_stack(layout, settings))
-    print("Stop them with: ganmill down")
-
-
-@app.command(epilog="Example: ganmill down")
-def down() -> None:
-    """Stop what `ganmill up` started, and nothing else."""
-    from flows import stack
-
-    layout, _ = place()
-    stopped = stack.down(layout)
-    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 @app.command(epilog="Example: ganmill init my-avatars --images ~/avatars.zip --pixel-art")
@@ -240,26 +223,6 @@ def retrain(
         print(f"retrain {recipe}", file=sys.stderr)
         outcome = run("flows.retrain", "retrain", recipe, force=force, fresh=fresh)
         show.outcome(layout, settings, outcome, as_json=as_json)
-
-
-@app.command(epilog="Example: ganmill status --json")
-def status(as_json: AsJson = False) -> None:
-    """One screen: servers, champions and their age, the last batches."""
-    from flows import show, stack
-
-    layout, settings = place()
-    show.status(layout, settings, stack.status(layout, settings), as_json=as_json)
-
-
-@app.command(epilog="Example: ganmill reconcile")
-def reconcile() -> None:
-    """Close what died half done: runs, promotions, approvals, batches; harmless at any time.
-
-    A retraining that crashed within the last day is started once more by the scheduler.
-    """
-    layout, settings = place()
-    with servers(layout, settings) as run:
-        run("flows.reconcile", "reconcile")
 
 
 def _fail(line: str, code: int) -> None:

@@ -1,21 +1,19 @@
 """What the commands print: tables for people, JSON for scripts."""
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from flows import slots
 from flows.story import headline, shown
 from gan.durable import read_json
-from gan.errors import DamagedError, ServiceError
 from gan.paths import Layout
-from gan.recipe import Recipe, load_recipes
+from gan.recipe import Recipe
 
 if TYPE_CHECKING:
     from flows.retrain import Retrained
@@ -66,11 +64,11 @@ def recipes(found: Mapping[str, Recipe], *, as_json: bool) -> None:
         return
     table = Table("recipe", "images", "size", "training", "schedule", box=None, padding=(0, 2))
     for name, recipe in found.items():
-        data, schedule = recipe.data, recipe.schedule
+        data = recipe.data
         drawn = f"{data.glyphs.count:,} drawn" if data.glyphs else ""
         source = drawn or data.url or data.dataset or shown(Path(data.path))
-        crons = schedule.model_dump(exclude={"timezone"})
-        when = ", ".join(f"{verb} {cron}" for verb, cron in crons.items() if cron)
+        crons = {each.label: each.entry.cron for each in slots.timings(recipe)}
+        when = "\n".join(f"{what} {cron}" for what, cron in crons.items())
         table.add_row(
             name, source, f"{data.resolution} px", recipe.train.budget.shown, when or "by hand"
         )
@@ -182,99 +180,3 @@ def _champion_lines(done: "Retrained") -> dict[str, str]:
         f"N {distance['n']}; less is better",
     }
     return lines | ({"assets": shown(done.batch)} if done.batch else {})
-
-
-def status(layout: Layout, settings: "Settings", stack: "Stack", *, as_json: bool) -> None:
-    """Print servers, champions and last batches on one screen."""
-    rows = [_recipe_status(layout, settings, stack, name) for name in load_recipes(layout.params)]
-    all_servers = (stack.prefect, stack.mlflow, *stack.others)
-    if as_json:
-        found = {
-            "servers": {s.name: {"state": s.state, "url": s.url} for s in all_servers},
-            "recipes": rows,
-        }
-        print(json.dumps(found, indent=2))
-        return
-    servers(stack)
-    table = Table(
-        "recipe",
-        "champion",
-        "since",
-        "challenger",
-        "last batch",
-        "assets",
-        box=None,
-        padding=(0, 2),
-    )
-    columns = ("recipe", "champion", "since", "challenger", "batch", "assets")
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in columns))
-    _console.print()
-    _console.print(table)
-    for row in rows:
-        name = row["recipe"]
-        if row["production"] != "runs":
-            print(
-                f"\n{name}: production is {row['production']}. "
-                f'Go on with: ganmill resume {name} --reason "..."'
-            )
-        if row["waiting"]:
-            print(
-                f"\n{name} v{row['waiting']} passed the gate and waits for a person's word: "
-                f'ganmill approve {name} --reason "..." (or reject)'
-            )
-    if "down" in {stack.prefect.state, stack.mlflow.state}:
-        print("\nStart the servers with: ganmill up")
-
-
-def _recipe_status(
-    layout: Layout, settings: "Settings", stack: "Stack", name: str
-) -> dict[str, Any]:
-    from flows import ledger
-
-    entries = ledger.read(layout.ledger)
-    asked, hold = ledger.waiting(entries, name), ledger.production_hold(entries, name)
-    row: dict[str, Any] = {"recipe": name, "champion": "-", "since": "-", "challenger": "-"}
-    row["waiting"] = asked.to_version if asked else None
-    row["production"] = f"on hold by {hold.actor}: {hold.reason}" if hold else "runs"
-    closing = [e for e in entries if e.recipe == name and e.event in {"done", "rollback"}]
-    if closing:
-        row |= {"champion": f"v{closing[-1].to_version}", "since": _age(closing[-1].time_utc)}
-    if stack.mlflow.state != "down":
-        row |= _aliases(settings, name)
-    return row | _last_batch(layout, name)
-
-
-def _aliases(settings: "Settings", name: str) -> dict[str, str]:
-    from flows import registry
-
-    try:
-        found = {
-            alias: registry.by_alias(settings, name, alias) for alias in ("champion", "challenger")
-        }
-    except ServiceError as error:
-        print(error, file=sys.stderr)
-        return {}
-    return {alias: f"v{version.number}" if version else "-" for alias, version in found.items()}
-
-
-def _last_batch(layout: Layout, name: str) -> dict[str, Any]:
-    """Return the newest complete batch; `batch.json` is written last."""
-    complete = sorted(
-        layout.batches(name).glob("*/batch.json"), key=lambda path: path.stat().st_mtime
-    )
-    if not complete:
-        return {"batch": "-", "assets": 0}
-    try:
-        return {"batch": complete[-1].parent.name, "assets": read_json(complete[-1])["accepted"]}
-    except (DamagedError, KeyError) as error:
-        print(error, file=sys.stderr)
-        return {"batch": f"{complete[-1].parent.name} (damaged)", "assets": 0}
-
-
-def _age(time_utc: str) -> str:
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(time_utc)).total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

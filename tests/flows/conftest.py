@@ -1,4 +1,8 @@
-"""Real servers for the tests: one Prefect and one MLflow for the whole session, on free ports."""
+"""Real servers for the tests: one Prefect and one MLflow for the whole session, on free ports.
+
+With GANMILL_TEST_SERVERS=real the mill, which the commands are tried in, stands on Postgres and an
+S3-compatible store, with a login, a DVC remote and a sink in the store: the same tests, for both.
+"""
 
 import os
 import shutil
@@ -14,17 +18,27 @@ from flows import stack
 from flows.settings import Settings, load_settings
 from gan.durable import write_sums
 from gan.paths import Layout
+from tests.flows.real_servers import logging_in, postgres, store
 
 ADDRESSES = (
     "PREFECT_API_URL",
     "MLFLOW_TRACKING_URI",
     "GANMILL_PREFECT_PORT",
     "GANMILL_MLFLOW_PORT",
+    "GANMILL_METRICS_PORT",
 )
 
 # Our machines are busy when they test: what is quick for a user may take its time here.
 os.environ.setdefault("GANMILL_MLFLOW_SECONDS", "60")
 COMMAND = Path(sys.executable).parent / "ganmill"
+
+IS_REAL = os.environ.get("GANMILL_TEST_SERVERS") == "real"
+LOGIN = "mill:a-long-password"
+if IS_REAL:  # before Prefect is imported, which looks at it once
+    os.environ["PREFECT_API_AUTH_STRING"] = LOGIN
+    os.environ["MLFLOW_TRACKING_USERNAME"], _, os.environ["MLFLOW_TRACKING_PASSWORD"] = (
+        LOGIN.partition(":")
+    )
 
 
 def _free_port() -> int:
@@ -44,6 +58,7 @@ def settings_on() -> Callable[..., Settings]:
                 patch.delenv(name, raising=False)
             patch.setenv("GANMILL_PREFECT_PORT", str(prefect_port or _free_port()))
             patch.setenv("GANMILL_MLFLOW_PORT", str(mlflow_port or _free_port()))
+            patch.setenv("GANMILL_METRICS_PORT", str(_free_port()))
             return load_settings()
 
     return make
@@ -139,20 +154,47 @@ def make_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 
 @pytest.fixture(scope="session")
-def mill_settings(settings_on: Callable[..., Settings]) -> Settings:
-    """Return the settings of the workspace that the commands are tried in: ports of its own."""
-    return settings_on()
+def mill_stands_on() -> Iterator[dict[str, str]]:
+    """Return what the mill's servers are told to stand on: nothing, or Postgres, S3 and a login."""
+    if not IS_REAL:
+        yield {}
+        return
+    with postgres() as database, store() as s3:
+        yield {
+            "GANMILL_LOGIN": LOGIN,
+            "GANMILL_PREFECT_DATABASE": database.create("prefect"),
+            "GANMILL_MLFLOW_DATABASE": database.create("mlflow"),
+            "GANMILL_ARTIFACTS": f"s3://{s3.bucket}/mlflow",
+            **s3.environment,
+        }
 
 
 @pytest.fixture(scope="session")
-def mill_environment(mill_settings: Settings) -> dict[str, str]:
+def mill_settings(
+    settings_on: Callable[..., Settings], mill_stands_on: dict[str, str]
+) -> Iterator[Settings]:
+    """Return the settings of the workspace that the commands are tried in: ports of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in mill_stands_on.items():
+            patch.setenv(name, value)
+        settings = settings_on()
+        for name in mill_stands_on:
+            if name.startswith("GANMILL_"):
+                patch.delenv(name)
+        with logging_in(settings):
+            yield settings
+
+
+@pytest.fixture(scope="session")
+def mill_environment(mill_settings: Settings, mill_stands_on: dict[str, str]) -> dict[str, str]:
     """Return the environment of a user with those ports, in the plainest of shells."""
     given = {name: value for name, value in os.environ.items() if name not in ADDRESSES}
     ports = {
         "GANMILL_PREFECT_PORT": str(mill_settings.prefect_port),
         "GANMILL_MLFLOW_PORT": str(mill_settings.mlflow_port),
+        "GANMILL_METRICS_PORT": str(mill_settings.metrics_port),
     }
-    return {**given, **ports, "COLUMNS": "80", "SHELL": "/bin/sh"}
+    return {**given, **ports, **mill_stands_on, "COLUMNS": "80", "SHELL": "/bin/sh"}
 
 
 @pytest.fixture(scope="session")
@@ -161,8 +203,19 @@ def mill_root(
 ) -> Iterator[Path]:
     """Return a workspace with one small recipe; its servers end with the session."""
     root = make_workspace(RECIPES)
+    if IS_REAL:
+        _use_bucket(root)
     yield root
     subprocess.run([str(COMMAND), "down"], cwd=root, env=mill_environment, check=True)
+
+
+def _use_bucket(root: Path) -> None:
+    """Have a workspace push its data to the store, and publish its batches there."""
+    dvc, params = root / ".dvc" / "config", root / "params.yaml"
+    dvc.write_text(dvc.read_text().replace("../.ganmill/dvc-store", "s3://mill/dvc"))
+    params.write_text(
+        params.read_text().replace("{count: 8,", "{sink: 's3://mill/assets', count: 8,")
+    )
 
 
 @pytest.fixture(scope="session")

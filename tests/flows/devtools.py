@@ -64,7 +64,7 @@ class Tab:
 
 
 @contextmanager
-def browsing(profile: Path) -> Iterator[Tab]:
+def browsing(profile: Path, *options: str) -> Iterator[Tab]:
     """Start a browser and yield a tab of it; the test is skipped where there is none."""
     command = [
         find_browser(),
@@ -72,6 +72,7 @@ def browsing(profile: Path) -> Iterator[Tab]:
         "--no-sandbox",
         "--disable-gpu",
         "--remote-debugging-port=0",
+        *options,
     ]
     process = subprocess.Popen(
         [*command, f"--user-data-dir={profile}", "--window-size=1280,900", "about:blank"],

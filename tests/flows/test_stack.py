@@ -9,12 +9,16 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from flows import stack
+from flows.servers import processes
 from flows.settings import Settings
+from gan.durable import run_lock
 from gan.errors import ServiceError, UsageError
 from gan.paths import Layout
 
@@ -48,7 +52,7 @@ def _only_mlflow(settings: Settings) -> Settings:
 
 
 def test_up_twice_down_twice(layout: Layout, settings_on: Make) -> None:
-    """Both servers answer; `up` again keeps the very processes; `down` leaves nothing behind."""
+    """Both answer; `up` again keeps the very processes, or starts what was killed; `down` ends."""
     settings = settings_on()
     assert stack.status(layout, settings).prefect.state == "down"
     try:
@@ -62,9 +66,20 @@ def test_up_twice_down_twice(layout: Layout, settings_on: Make) -> None:
         assert (again.mlflow.uptime_seconds or 0) > 0
         assert _get(f"{settings.prefect_url}/api/health") == "true"
         ui = json.loads(_get(f"{settings.prefect_url}/ui-settings"))
-        assert ui["api_url"] == f"{settings.prefect_url}/api"
+        assert ui["api_url"] == "/api"  # the pages call the place that they came from
         pids = [first.prefect.pid, first.mlflow.pid]
         assert all(os.getsid(pid) == pid for pid in pids if pid)
+
+        _kill(first.prefect.pid)
+        mended = stack.up(layout, settings)
+        assert (mended.prefect.state, mended.prefect.pid in pids) == ("up", False)
+        assert mended.mlflow.pid == first.mlflow.pid
+        pids.append(mended.prefect.pid)
+
+        _kill(first.mlflow.pid)  # the one that started it; the one that answers lives on
+        found = stack.up(layout, settings).mlflow
+        assert (found.state, found.pid in pids) == ("up", False)
+        pids.append(found.pid)
     finally:
         stopped = stack.down(layout)
     assert sorted(stopped) == ["mlflow", "prefect"]
@@ -100,6 +115,26 @@ def test_servers_outlive_the_command_that_started_them(layout: Layout, settings_
     assert adopted.mlflow.pid == found.mlflow.pid
     assert stack.down(layout) == ["mlflow"]
     assert _is_gone(found.mlflow.pid)
+
+
+def test_a_server_with_other_settings_is_started_again(layout: Layout, settings_on: Make) -> None:
+    """`up` with another port or login starts the server again with it; nothing else dares to."""
+    settings = _only_mlflow(settings_on())
+    moved = _only_mlflow(settings_on())
+    try:
+        first = stack.up(layout, settings).mlflow
+        login = {"login": SecretStr("mill:a-long-password")}
+        for other, named in ((moved, "MLFLOW_PORT"), (settings.model_copy(update=login), "LOGIN")):
+            with pytest.raises(UsageError, match=rf"another GANMILL_{named} than is set here"):
+                stack.up(layout, other, renew=False)
+        assert stack.status(layout, settings).mlflow.pid == first.pid
+
+        second = stack.up(layout, moved).mlflow
+        assert (second.state, second.url) == ("up", moved.mlflow_url)
+        assert second.pid != first.pid
+        assert _is_gone(first.pid)
+    finally:
+        stack.down(layout)
 
 
 def test_a_taken_port_names_its_setting(layout: Layout, settings_on: Make) -> None:
@@ -166,14 +201,105 @@ def test_a_stubborn_worker_is_ended(
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']); "
         "print('ready', child.pid, flush=True); time.sleep(99)"
     )
-    monkeypatch.setattr(stack, "_STOP_SECONDS", 0.5)  # the test need not wait 20 s
+    monkeypatch.setattr(processes, "_STOP_SECONDS", 0.5)  # the test need not wait 20 s
     pid = stack.spawn(layout, "worker", [sys.executable, "-c", code], dict(os.environ))
-    log = layout.state / "logs" / "worker.log"
-    while "ready" not in log.read_text():
-        time.sleep(0.05)
+    child = _ready(layout)
     (shown,) = stack.status(layout, settings_on(1, 2)).others
 
     assert (shown.name, shown.pid, shown.state) == ("worker", pid, "up")
     assert stack.down(layout) == ["worker"]
     assert _is_gone(pid)
-    assert _is_gone(int(log.read_text().split()[1]))
+    assert _is_gone(child)
+
+
+def test_what_a_killed_worker_left_behind_is_ended(layout: Layout, tmp_path: Path) -> None:
+    """`down` ends the runs of a worker that was killed, wherever they are; no other workspace's."""
+    code = (
+        "import subprocess, sys, time; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'], "
+        "start_new_session=True); print('ready', child.pid, flush=True); time.sleep(99)"
+    )
+    other = Layout(tmp_path / "another")
+    other.root.mkdir()
+    pids = [
+        stack.spawn(each, "worker", [sys.executable, "-c", code], dict(os.environ))
+        for each in (layout, other)
+    ]
+    runs = [_ready(each) for each in (layout, other)]
+    _kill(pids[0])
+    try:
+        assert stack.down(layout) == []
+        assert _is_gone(runs[0])
+        assert not _is_gone(runs[1])
+    finally:
+        assert stack.down(other) == ["worker"]
+    assert _is_gone(runs[1])
+
+
+def test_what_runs_beside_is_kept(layout: Layout) -> None:
+    """A worker is started once, again after it died, and again when it would ask other servers."""
+    command = [sys.executable, "-c", "import time; time.sleep(99)"]
+
+    def kept(url: str) -> bool:
+        told = {**os.environ, "PREFECT_API_URL": url, "PATH": f"/{url}"}
+        return stack.keep(layout, "worker", command, told, ["PREFECT_API_URL"])
+
+    def pid() -> int:
+        return int(processes.running(layout)["worker"]["pid"])
+
+    try:
+        assert kept("a")
+        first = pid()
+        _settle(first)
+        assert not kept("a")
+        assert pid() == first
+        _kill(first)
+        assert kept("a")
+        second = pid()
+        _settle(second)
+        assert kept("b")
+        assert _is_gone(second)
+    finally:
+        assert stack.down(layout) == ["worker"]
+
+
+def test_who_comes_second_waits(layout: Layout, settings_on: Make) -> None:
+    """Two commands that want the servers at once both get them: the second waits for the first."""
+    given = {"prefect_api_url": "http://127.0.0.1:9/api", "mlflow_tracking_uri": "http://x:9"}
+    settings = settings_on().model_copy(update=given)
+    inside, waited = Event(), []
+
+    def holds() -> None:
+        with run_lock(layout.lock("stack"), "starting"):
+            inside.set()
+            time.sleep(0.5)
+            waited.append("first")
+
+    first = Thread(target=holds)
+    first.start()
+    inside.wait()
+    assert stack.up(layout, settings).mlflow.state == "given"
+    assert waited == ["first"]
+    first.join()
+
+
+def _ready(layout: Layout) -> int:
+    """Return the process id that a worker of ours printed."""
+    log = layout.state / "logs" / "worker.log"
+    while "ready" not in log.read_text():
+        time.sleep(0.05)
+    return int(log.read_text().split()[1])
+
+
+def _kill(pid: int | None) -> None:
+    """Kill a process, and return when it is gone."""
+    process = psutil.Process(pid)
+    process.kill()
+    while not _is_gone(pid):
+        time.sleep(0.01)
+
+
+def _settle(pid: int) -> None:
+    """Wait until a process runs its program: before that it has its parent's environment."""
+    while psutil.Process(pid).cmdline()[-1:] != ["import time; time.sleep(99)"]:
+        time.sleep(0.01)
