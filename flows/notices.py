@@ -29,9 +29,12 @@ from gan.recipe import NAME_PATTERN
 Event = Literal[
     "data.accepted", "data.drifted", "model.trained", "model.waiting", "model.promoted",
     "model.rejected", "model.rolled_back", "batch.delivered", "batch.held", "batch.waiting",
+    "alert.raised", "alert.cleared",
 ]  # fmt: skip
+WEBHOOK = "the webhook"
 _PREFECT_SECONDS = 3.0
 _WEBHOOK_SECONDS = 5.0
+_ALERTS = frozenset({"alert.raised", "alert.cleared"})
 # Labels of each event: `wanted` starts a batch where the champion changed, a retraining where the
 # images did.
 BATCH, RETRAIN = "ganmill.batch", "ganmill.retrain"
@@ -47,26 +50,31 @@ def announce(
     *,
     wants_batch: bool = True,
     wants_retrain: bool = False,
-) -> None:
+) -> dict[str, str]:
     """Tell all three; it returns when each has it or has failed, after about ten seconds at most.
 
     Args:
         layout: The workspace; `layout.notices` gets a line.
         settings: Where Prefect is, and the webhook if there is one.
         event: What happened.
-        recipe: To which product line; the event's resource is `ganmill.recipe.<recipe>`.
+        recipe: To which product line; the event's resource is `ganmill.recipe.<recipe>`. "": an
+            alert about what all of them need; then it is `ganmill.workspace`.
         says: One sentence for people.
         payload: Facts for programs, say {"version": 2}.
         wants_batch: Whether a new champion is to be minted from by whoever listens; False: the
             caller does it itself, and nothing need be started for it.
-        wants_retrain: Whether `data.drifted` is to start a retraining.
+        wants_retrain: Whether `data.drifted` or `data.accepted` is to start a retraining, where the
+            recipe's schedule follows that.
+
+    Returns:
+        What went wrong with each of the three, or "".
 
     Raises:
         UsageError: There is no such event, or the recipe's name is none.
     """
     if event not in get_args(Event):
         raise UsageError(f"notice: {event!r} is none of {', '.join(get_args(Event))}.")
-    if not NAME_PATTERN.fullmatch(recipe):
+    if not NAME_PATTERN.fullmatch(recipe) and not (event in _ALERTS and not recipe):
         raise UsageError(f"notice: {recipe!r} is no recipe name; see params.yaml.")
     notice: dict[str, Any] = {
         "time_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -81,15 +89,16 @@ def announce(
     }
     problems = {
         "Prefect": _emit(settings, notice, labels),
-        "the webhook": _post(settings.notice_webhook, notice),
+        WEBHOOK: _post(settings.notice_webhook, notice),
         # Last: `was_told` reads it, and what a kill left half told is told again.
         str(layout.notices): _write(layout, notice),
     }
     for sink, problem in problems.items():
         if problem:
-            line = f"{recipe}: {sink} was not told of {event}: {problem}"
+            line = f"{recipe or 'ganmill'}: {sink} was not told of {event}: {problem}"
             say(f"  {line}")
             log_to_run(line)
+    return problems
 
 
 def was_told(layout: Layout, events: Collection[Event], batch: str) -> bool:
@@ -137,8 +146,8 @@ def _emit(settings: Settings, notice: Mapping[str, Any], labels: Mapping[str, st
             "event": notice["event"],
             "occurred": notice["time_utc"],
             "resource": {
-                "prefect.resource.id": f"ganmill.recipe.{name}",
-                "prefect.resource.name": name,
+                "prefect.resource.id": f"ganmill.recipe.{name}" if name else "ganmill.workspace",
+                "prefect.resource.name": name or "ganmill",
                 **labels,
             },
             "related": [RelatedResource.model_validate(run)] if flow_run.id else [],
