@@ -6,7 +6,8 @@ the same bytes, also when the champion has moved on since.
 
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,14 +55,30 @@ def finish_batches(mill: Mill) -> list[str]:
 
 
 def sweep(layout: Layout, recipes: Collection[str]) -> list[str]:
-    """Remove what fetches and gate decisions that were killed left; return a line if any."""
+    """Remove what killed fetches and gate decisions, and a full disk, left; return a line if any.
+
+    DVC leaves half a copy in its cache when the disk is full, and never looks at it again.
+    """
     before = time.time() - _LEFT_SECONDS
     rooms = [layout.bundle_store, *(layout.gate(recipe) for recipe in recipes)]
-    partial = [path for room in rooms for path in room.glob(".*.partial")]
-    left = [path for path in partial if path.stat().st_mtime < before]
-    for path in left:
+    folders = _old((path for room in rooms for path in room.glob(".*.partial")), before)
+    for path in folders:
         shutil.rmtree(path, ignore_errors=True)
-    return [f"{len(left)} temporary folders of killed processes removed"] if left else []
+    files = _old((layout.root / ".dvc" / "cache" / "files").glob("md5/*/.*.tmp"), before)
+    for path in files:
+        path.unlink(missing_ok=True)
+    left = len(folders) + len(files)
+    return [f"{left} temporary files and folders of killed processes removed"] if left else []
+
+
+def _old(paths: Iterable[Path], before: float) -> list[Path]:
+    """Return what was written last before a time, in seconds since 1970."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # who was at it is done
+            if path.stat().st_mtime < before:
+                found.append(path)
+    return found
 
 
 def _finish(mill: Mill, folder: Path) -> str:
