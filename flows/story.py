@@ -94,7 +94,7 @@ def lineage(settings: Settings) -> Lineage:
     from prefect.runtime import flow_run
 
     run_id = str(flow_run.id)
-    return Lineage(run_id, f"{settings.prefect_url}/runs/flow-run/{run_id}", str(flow_run.name))
+    return Lineage(run_id, f"{settings.prefect_pages}/runs/flow-run/{run_id}", str(flow_run.name))
 
 
 def artifact_key(recipe: str, name: str) -> str:

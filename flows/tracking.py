@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from flows._mlflow import VIEW, Row, TrackedRun, connected, log_picture, log_stats
+from flows._mlflow import VIEW, Row, TrackedRun, connected, log_picture, log_stats, pages
 from flows.settings import Settings
 from flows.tail import StatsTail
 from gan.durable import read_json
@@ -24,6 +24,7 @@ __all__ = [
     "StatsTail",
     "TrackedRun",
     "close_run",
+    "describe_experiment",
     "describe_run",
     "flat",
     "log_dataset",
@@ -39,6 +40,7 @@ __all__ = [
     "unfinished_runs",
 ]
 TRAINING_KEY = "training_key"
+_NOTE = "mlflow.note.content"  # what MLflow's pages show as the description
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,17 @@ def describe_run(run: TrackedRun, name: str, markdown: str) -> None:
     """Set the name that lists of runs show, and the description that the run's page shows."""
     with connected(run.tracking_url, "naming the run") as client:
         client.update_run(run.run_id, name=name)
-    tag_run(run, {"mlflow.note.content": markdown})
+    tag_run(run, {_NOTE: markdown})
+
+
+def describe_experiment(settings: Settings, recipe: str, markdown: str) -> None:
+    """Set what stands above a recipe's runs, unless a person began it with another first line."""
+    with connected(settings.mlflow_url, f"describing the trainings of {recipe}") as client:
+        known = client.get_experiment_by_name(recipe)
+        present = known.tags.get(_NOTE, "") if known else markdown
+        is_ours = present.startswith(markdown.partition("\n")[0])
+        if known and is_ours and present != markdown:
+            client.set_experiment_tag(known.experiment_id, _NOTE, markdown)
 
 
 def log_report(
@@ -262,7 +274,7 @@ def _experiment(client: Any, recipe: str) -> str:  # MlflowClient
         # The kind opens the page for model training, not the one for language models.
         tags = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Trainings of the recipe `{recipe}`.",
+            _NOTE: f"Trainings of the recipe `{recipe}`.",
         }
         try:
             return str(client.create_experiment(recipe, tags=tags))
@@ -282,5 +294,5 @@ def _open_one(client: Any, experiment_id: str, key: str | None) -> Any:
 
 def _tracked(url: str, run: Any) -> TrackedRun:  # MLflow's Run
     info = run.info
-    page = f"{url}/#/experiments/{info.experiment_id}/runs/{info.run_id}{VIEW}"
+    page = f"{pages(url)}/#/experiments/{info.experiment_id}/runs/{info.run_id}{VIEW}"
     return TrackedRun(info.run_id, info.experiment_id, page, url, int(info.start_time))

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from flows import stack
+from flows.registry import describe_model
 from flows.settings import Settings
 from flows.tracking import (
     StatsTail,
     TrackedRun,
     close_run,
+    describe_experiment,
     describe_run,
     log_dataset,
     log_folder,
@@ -227,3 +229,32 @@ def test_mlflow_away_costs_seconds_and_loses_nothing(
         assert _history(settings, run, "train/loss_g") == [(1000, 0.5), (2000, 0.4)]
     finally:
         stack.down(layout)
+
+
+def test_what_pages_say_is_renewed_unless_a_person_wrote_it(
+    mlflow_settings: Settings, server_layout: Layout
+) -> None:
+    """The description of an experiment and of a model follows us; another's own words stay."""
+    client, name = _client(mlflow_settings), "described"
+    run = open_run(server_layout, mlflow_settings, name, "described #1", {}, {})
+
+    def said() -> tuple[str, str]:
+        experiment = client.get_experiment(run.experiment_id)
+        model = client.get_registered_model(name)
+        return experiment.tags["mlflow.note.content"], model.description
+
+    def describe(words: str) -> None:
+        opening = f"Trainings of the recipe `{name}`."
+        describe_experiment(mlflow_settings, name, f"{opening}\n\n{words}")
+        opening = f"Bundles of the recipe `{name}`; production reads `@champion`."
+        describe_model(mlflow_settings, name, f"{opening}\n\n{words}")
+
+    describe("first")
+    describe("second")
+    assert [words.rpartition("\n")[2] for words in said()] == ["second", "second"]
+
+    client.set_experiment_tag(run.experiment_id, "mlflow.note.content", "Ada's notes")
+    client.update_registered_model(name, "Ada's model")
+    describe("third")
+    assert said() == ("Ada's notes", "Ada's model")
+    describe_experiment(mlflow_settings, "never-trained", "words")  # there is no page to say it on
