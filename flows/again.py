@@ -22,6 +22,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import MissingContextError, ObjectNotFound
 from prefect.logging import get_run_logger
 
+from flows.held import is_retraining
+from gan.paths import Layout
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -31,11 +34,12 @@ _WITHIN = timedelta(hours=24)
 _BY_A_PERSON = "interrupt signal"  # Ctrl-C, which Prefect calls a crash, too
 
 
-def resubmit(recipes: Collection[str]) -> list[str]:
+def resubmit(layout: Layout, recipes: Collection[str]) -> list[str]:
     """Submit the last retraining of each recipe again if it crashed within a day; tell of each.
 
     One that a person interrupted is not, nor one that had its second chance already, nor one that
-    was run or asked for again since.
+    was run or asked for again since. One that lives is not either: a server that did not hear of it
+    for minutes took it for dead, and it ends as it ends.
     """
     with get_client(sync_client=True) as client:
         since = FlowRunFilterEndTime.model_validate({"after_": datetime.now(UTC) - _WITHIN})
@@ -47,6 +51,7 @@ def resubmit(recipes: Collection[str]) -> list[str]:
             if recipe in recipes
             and _BY_A_PERSON not in (run.state.message or "")
             and not _followed(client, recipe, run)
+            and not is_retraining(layout, recipe)
         ]
 
 

@@ -42,7 +42,7 @@ def start(settings: Settings, recipe: str, evidence_digest: str) -> str:
                 # Asked again after a hold, there is a new form; asked twice at once, one.
                 idempotency_key=f"{evidence_digest}-{len(same)}",
             )
-        return f"{settings.prefect_url}/runs/flow-run/{found.id}"
+        return f"{settings.prefect_pages}/runs/flow-run/{found.id}"
     return ""
 
 

@@ -18,6 +18,7 @@ _MEANINGS = {
     "density": "how many real images are around a generated one, against what is usual among reals",
     "coverage": "share of real images that have a generated one near",
     "class_coverage": "coverage inside each class, mean over the classes",
+    "class_coverage_worst_class": "coverage of the class that has the least",
     "diversity": "how unlike images of one class are, against the real images of that class",
     "class_accuracy": "share of images taken for the class that was asked for",
     "memorisation": "chance that an image's nearest real one was trained on; honest: 0.5",
@@ -28,6 +29,8 @@ _MEANINGS = {
 _FAMILIES = (  # (beginning, end, meaning) of names that hold the extractor's name
     ("", "_worst_class", "distance of the class that is farthest from its real images"),
     ("", "_share", "distance as a share of what noise scores"),
+    ("", "_noise", "the same distance of noise: as bad as it gets"),
+    ("", "_real", "the same distance of some real images to the others: as good as it gets"),
     ("fid", "", "Frechet distance of generated to real images, in the Inception network"),
     ("fd", "", "Frechet distance of generated to real images, in the extractor's features"),
     ("kid", "", "kernel distance of generated to real images, in the Inception network"),
@@ -193,7 +196,7 @@ def cost_facts(card: "Card", run: RunFacts) -> dict[str, str]:
     """Return what a training took, as far as it was measured, and how it ended."""
     speed = 1000 * run.kimg / run.seconds if run.kimg and run.seconds else None
     return {
-        "training time": "" if run.seconds is None else _duration(run.seconds),
+        "training time": "" if run.seconds is None else duration(run.seconds),
         "images shown": f"{card.kimg:,g} kimg",
         "with what it started from": f"{card.total_kimg:,g} kimg",
         "speed, measuring included": "" if speed is None else f"{speed:,.0f} images/s",
@@ -205,7 +208,8 @@ def cost_facts(card: "Card", run: RunFacts) -> dict[str, str]:
     }
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it, say `2 h 5 min`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -10,12 +10,15 @@ from contextlib import ExitStack
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
 
+from flows import due
 from flows.drift import checking
 from flows.drift.findings import Drift
 from flows.orphans import close_orphans
 from flows.page_style import plain
 from flows.settings import load_settings, workspace
+from flows.slots import timing_of
 from flows.steps import Done, bring_in, push, run
 from flows.story import Mill, Story, artifact_key, lineage, log_to_run, say
 from gan.durable import run_lock
@@ -24,7 +27,7 @@ from gan.recipe import load_recipe
 
 
 @flow(name="drift", flow_run_name="drift-{recipe}", validate_parameters=False)
-def drift(recipe: str) -> Drift | None:
+def drift(recipe: str) -> Drift | State[None] | None:
     """Compare a recipe's images of now with those that its champion was trained on.
 
     Args:
@@ -39,7 +42,10 @@ def drift(recipe: str) -> Drift | None:
         GanmillError: A step failed.
     """
     layout, settings = workspace(), load_settings()
-    mill = Mill(layout, settings, load_recipe(layout.params, recipe), lineage(settings))
+    loaded = load_recipe(layout.params, recipe)
+    if passed_over := due.instead(layout, timing_of(loaded, "drift")):
+        return passed_over
+    mill = Mill(layout, settings, loaded, lineage(settings))
     story, found = Story(recipe), []
 
     def compare() -> Done:

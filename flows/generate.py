@@ -3,19 +3,19 @@
 Started by hand, by schedule, and by every change of the champion (`flows.deploy`).
 """
 
-import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from pydantic import ValidationError
 
-from flows import delivery, ledger, minting, registry, release, watch
+from flows import delivery, due, ledger, minting, registry, release, watch
 from flows.artifacts import show_batch
 from flows.registry import Version
 from flows.settings import load_settings, workspace
+from flows.slots import timing_of
 from flows.story import Mill, lineage, log_to_run, say, shown
 from gan.errors import ApprovalError, BudgetError, BusyError, GateError, UsageError
 from gan.recipe import load_recipe
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gan.bundle import Bundle
 
 _WAIT_SECONDS, _POLL_SECONDS = 600.0, 0.5
-_AUTO_SCHEDULED = "auto-scheduled"  # Prefect's own tag of what a cron line starts
 
 
 @flow(name="generate", flow_run_name="generate-{recipe}-{campaign}", validate_parameters=False)
@@ -37,7 +36,7 @@ def generate(
     seed: int | None = None,
     slot: str | None = None,
     campaign: str = DEFAULT_CAMPAIGN,
-) -> Path:
+) -> Path | State[None]:
     """Mint a batch and return its folder; a complete batch of the same request stays as it is.
 
     Args:
@@ -56,6 +55,10 @@ def generate(
     """
     layout, settings = workspace(), load_settings()
     loaded = load_recipe(layout.params, recipe)
+    if passed_over := due.instead(layout, timing_of(loaded, "generate", campaign)):
+        return passed_over
+    if due.started_by_schedule() and release.serving(layout, settings, recipe) is None:
+        return due.pass_over("no champion yet; the first retraining makes one")
     mill = Mill(layout, settings, loaded, lineage(settings))
     minted, version = mint_batch(mill, campaign=campaign, count=count, seed=seed, slot=slot)
     state = "was complete already" if minted.already else f"minted in {minted.seconds:.1f} s"
@@ -173,7 +176,7 @@ def request_of(
     return Request(
         recipe=mill.recipe.name,
         spec=spec,
-        slot=slot or _slot(),
+        slot=slot or due.slot_name(mill.recipe, campaign),
         campaign=campaign,
         lineage=_lineage(mill, version),
     )
@@ -229,19 +232,6 @@ def _watch(mill: Mill, champion: Version, files: Path, minted: "Minted") -> None
     if seen.then != "delivered":
         delivery.tell_held(mill, champion, minted, seen)
         raise GateError(f"{name}: batch {minted.batch_id} is held: {seen.says}")
-
-
-def _slot() -> str:
-    """Return when the run was due (UTC): a late or repeated run is the same batch.
-
-    What a schedule starts has a batch for each time that it is due, anything else one a day.
-    """
-    from prefect.runtime import flow_run
-
-    is_run = bool(os.environ.get("PREFECT__FLOW_RUN_ID"))
-    due = (flow_run.scheduled_start_time if is_run else None) or datetime.now(UTC)
-    is_scheduled = is_run and _AUTO_SCHEDULED in flow_run.tags
-    return f"{due:%Y-%m-%dT%H-%M}" if is_scheduled else f"{due:%Y-%m-%d}"
 
 
 def _lineage(mill: Mill, version: Version) -> dict[str, str]:

@@ -8,7 +8,6 @@ entries were cut off: for that, copies of digests are kept elsewhere (`missing_e
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gan.durable import drop_partials, run_lock, write_atomically
-from gan.errors import BusyError, DamagedError
+from gan.errors import DamagedError
 
 Event = Literal[
     "intend", "done", "undone", "intend-rollback", "rollback", "ask", "reject", "hold",
@@ -62,15 +61,9 @@ def append(path: Path, entry: Entry) -> Entry:
         DamagedError: The chain so far does not hold; nothing is added to it.
         GanmillError: The file cannot be written; it is as it was.
     """
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        try:
-            with run_lock(path.with_suffix(".lock"), f"ledger {path}"):
-                return _append(path, entry)
-        except BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    lock = path.with_suffix(".lock")
+    with run_lock(lock, f"ledger {path}", patience_seconds=_WAIT_SECONDS):
+        return _append(path, entry)
 
 
 def read(path: Path) -> list[Entry]:

@@ -5,12 +5,15 @@ holds its lock. Who shows neither is looked at twice, with more than a beat betw
 slept, or a server that was away, leaves every run silent for a while, and only the dead stay so.
 """
 
+import os
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+import psutil
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -36,7 +39,7 @@ from gan.paths import Layout
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-FLOWS = ("retrain", "generate", "promote", "approve", "reconcile")
+FLOWS = ("retrain", "generate", "drift", "promote", "approve", "reconcile")
 _ALIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 
@@ -93,6 +96,57 @@ def close_silent(
                 ended = _end(client, run, f"Its process is dead: no sign of life {since}.")
                 lines += [f"{run.name}: no sign of life {since}; {ended}"] if ended else []
     return lines
+
+
+def end_cancelled(*, patience_seconds: float) -> list[str]:
+    """End the runs of this machine that are to be cancelled, and do not hear of it; tell of each.
+
+    A run hears by its worker. That one may have been killed, or have lost the server for so long
+    that it listens no more.
+
+    Args:
+        patience_seconds: How long a run of this very worker is left to what Prefect does.
+    """
+    lines = []
+    with get_client(sync_client=True) as client:
+        for flow in FLOWS:
+            for run in _runs(client, flow, StateType.CANCELLING):
+                process = _process_of(run)
+                if process and not _is_heard(run, process, patience_seconds):
+                    _stop(process)
+                    _end(client, run, "Flow run was cancelled.")
+                    lines.append(f"{run.name}: cancelled")
+    return lines
+
+
+def _process_of(run: Any) -> psutil.Process | None:
+    """Return the process of a run that a worker of this machine started, if it lives."""
+    with suppress(ValueError, psutil.Error):
+        process = psutil.Process(int(run.infrastructure_pid or ""))
+        if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id):
+            return process
+    return None
+
+
+def _is_heard(run: Any, process: psutil.Process, patience_seconds: float) -> bool:
+    """Return whether the worker of a run may be ending it now."""
+    if process.ppid() != os.getpid():
+        return False
+    asked: datetime = run.state.timestamp
+    return datetime.now(UTC) - asked < timedelta(seconds=patience_seconds)
+
+
+def _stop(process: psutil.Process) -> None:
+    """End a flow at once, and have what it started leave what it can be resumed from.
+
+    Asked to end, a flow would tell the server that it crashed: so it is not asked.
+    """
+    with suppress(psutil.NoSuchProcess):
+        started = process.children(recursive=True)
+        process.kill()
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
 
 
 def _silent(

@@ -52,9 +52,19 @@ def renew_pin(
     reasons = ["forced", *reasons] if force else reasons
     if is_stopped(run_folder(layout, recipe)):
         return ["resumed", *reasons]  # from the start it had, whoever is champion meanwhile
-    if not reasons or recipe.train.start == "scratch" or champion is None:
+    if not reasons or recipe.train.start == "scratch":
+        return reasons
+    if champion is None:
+        if pinned and not _is_here(layout, recipe.name, pinned):
+            # Pinned where another registry was, say by whoever committed it: nobody has it here.
+            write_pin(layout, recipe.name, None)
+            reasons.append(f"the pinned bundle {pinned[:12]} is not here; from scratch")
         return reasons
     registry.fetch(settings, champion, layout.bundle_store)
     if pinned != champion.digest:
         write_pin(layout, recipe.name, champion.digest)
     return reasons
+
+
+def _is_here(layout: Layout, recipe: str, digest: str) -> bool:
+    return (layout.bundle_store / digest).is_dir() or layout.shipped_bundle(recipe).is_dir()

@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from functools import partial
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 
-from flows import approval, release, tracking
+from flows import approval, due, release, tracking
 from flows.again import resubmit
 from flows.asking import close_waiting
 from flows.half_done import finish_batches, sweep
 from flows.held import held, is_training
+from flows.missed import catch_up
 from flows.orphans import close_silent
 from flows.settings import Settings, load_settings, workspace
+from flows.slots import RECONCILING
 from flows.story import Mill, lineage, log_to_run, say
 from gan.errors import BusyError, GanmillError
 from gan.paths import Layout
@@ -33,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @flow(name="reconcile", validate_parameters=False)
-def reconcile() -> dict[str, list[str]]:
+def reconcile() -> dict[str, list[str]] | State[None]:
     """Close every half-done thing of the workspace, and submit a crashed retraining again, once.
 
     Returns:
@@ -43,9 +46,12 @@ def reconcile() -> dict[str, list[str]]:
         GanmillError: Parts of it failed, which the line names; all others were done.
         RecipeError: `params.yaml` holds something impossible.
     """
+    layout, settings = workspace(), load_settings()
+    if passed_over := due.instead(layout, RECONCILING):
+        return passed_over
     beat = get_current_settings().flows.heartbeat_frequency or _BEAT_SECONDS
     return close_what_died(
-        workspace(), load_settings(), silence_seconds=4.0 * beat, look_again_seconds=1.5 * beat
+        layout, settings, silence_seconds=4.0 * beat, look_again_seconds=1.5 * beat
     )
 
 
@@ -84,7 +90,8 @@ def close_what_died(
             look_again_seconds=look_again_seconds,
         ),
     )
-    here.do(FLOW_RUNS, "crashed retrainings", partial(resubmit, names))
+    here.do(FLOW_RUNS, "crashed retrainings", partial(resubmit, layout, names))
+    here.do(FLOW_RUNS, "missed slots", partial(catch_up, layout, recipes))
     for name, recipe in recipes.items():  # last: a large batch takes its time
         mill = Mill(layout, settings, recipe, lineage(settings))
         here.do(name, "batches", partial(finish_batches, mill))

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flows import _pyfunc
-from flows._mlflow import VIEW, TrackedRun, connected
+from flows._mlflow import VIEW, TrackedRun, connected, pages
 from flows.settings import Settings
 from gan.durable import verify_sums
 from gan.errors import DamagedError, ServiceError, UsageError
@@ -140,14 +140,23 @@ def tag_version(settings: Settings, version: Version, tags: Mapping[str, str]) -
             client.set_model_version_tag(version.recipe, str(version.number), key, value)
 
 
+def describe_model(settings: Settings, recipe: str, markdown: str) -> None:
+    """Set what a model's page says, unless a person began it with another first line."""
+    with connected(settings.mlflow_url, f"describing the model {recipe}") as client:
+        _ensure_model(client, recipe)
+        present = client.get_registered_model(recipe).description or ""
+        if present != markdown and present.startswith(markdown.partition("\n")[0]):
+            client.update_registered_model(recipe, markdown)
+
+
 def comparison_url(settings: Settings, recipe: str) -> str:
     """Return the page that shows the charts and pictures of all trainings of a recipe."""
     url = settings.mlflow_url
     with connected(url, f"finding the trainings of {recipe}") as client:
         found = client.get_experiment_by_name(recipe)
     if found is None:
-        return f"{url}/#/experiments"
-    return f"{url}/#/experiments/{found.experiment_id}/runs{VIEW}&compareRunsMode=CHART"
+        return f"{pages(url)}/#/experiments"
+    return f"{pages(url)}/#/experiments/{found.experiment_id}/runs{VIEW}&compareRunsMode=CHART"
 
 
 def fetch(settings: Settings, version: Version, store: Path) -> Path:
@@ -271,5 +280,5 @@ def _search(client: Any, url: str, rule: str) -> list[Version]:
 
 def _version(url: str, found: Any) -> Version:  # MLflow's ModelVersion
     number, tags = int(found.version), dict(found.tags)
-    page = f"{url}/#/models/{found.name}/versions/{number}{VIEW}"
+    page = f"{pages(url)}/#/models/{found.name}/versions/{number}{VIEW}"
     return Version(found.name, number, tags.get(BUNDLE_DIGEST, ""), found.run_id, page, tags)

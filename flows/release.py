@@ -6,6 +6,7 @@ person's promotion or rollback mends it, nothing by itself.
 """
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal
 
@@ -29,8 +30,10 @@ __all__ = [
     "resume",
     "rollback",
     "serving",
+    "turn",
 ]
 _SETTLE_SECONDS = 2.0
+_TURN_SECONDS = 60.0  # a move takes one, or as long as MLflow is waited for
 
 
 def serving(layout: Layout, settings: Settings, recipe: str) -> Version | None:
@@ -86,7 +89,7 @@ def promote(  # each is a part of the record
         raise ApprovalError(f"{recipe} v{version.number}: no evidence digest; gate it first.")
     intent = _about(version, "intend", actor, reason)
     intent = replace(intent, evidence_digest=evidence_digest, from_version=expected_champion)
-    with run_lock(layout.lock(f"release-{recipe}"), f"promoting {recipe}"):
+    with turn(layout, recipe, "promoting"):
         transaction.finish(layout, settings, recipe)
         champion = registry.by_alias(settings, recipe, CHAMPION)
         found = champion.number if champion else None
@@ -111,7 +114,7 @@ def rollback(
         UsageError: There is no champion, or none before it.
         BusyError, DamagedError, ServiceError: As in `promote`.
     """
-    with run_lock(layout.lock(f"release-{recipe}"), f"rolling back {recipe}"):
+    with turn(layout, recipe, "rolling back"):
         transaction.finish(layout, settings, recipe)
         entries = ledger.read(layout.ledger)
         champion = registry.by_alias(settings, recipe, CHAMPION)
@@ -188,8 +191,14 @@ def finish(layout: Layout, settings: Settings, recipe: str) -> Finished:
     Raises:
         BusyError, DamagedError, ServiceError: As in `promote`.
     """
-    with run_lock(layout.lock(f"release-{recipe}"), f"finishing the promotion of {recipe}"):
+    with turn(layout, recipe, "finishing the promotion of"):
         return transaction.finish(layout, settings, recipe)
+
+
+def turn(layout: Layout, recipe: str, doing: str) -> AbstractContextManager[None]:
+    """Wait for another process that moves the champion, and let none until the end."""
+    lock = layout.lock(f"release-{recipe}")
+    return run_lock(lock, f"{doing} {recipe}", patience_seconds=_TURN_SECONDS)
 
 
 def _switch(
@@ -201,7 +210,8 @@ def _switch(
 ) -> Entry:
     """Add a line that stops or starts production, unless it is so already."""
     line = _signed(recipe, Entry(event, recipe, actor, reason))
-    with run_lock(layout.lock(f"production-{recipe}"), f"{event} of {recipe}"):
+    lock = layout.lock(f"production-{recipe}")
+    with run_lock(lock, f"{event} of {recipe}", patience_seconds=_TURN_SECONDS):
         held = ledger.production_hold(ledger.read(layout.ledger), recipe)
         if held and event == "hold-production":
             raise UsageError(

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from flows import deciding, detector_step, ledger, notices, registry, release, versions
+from flows import deciding, detector_step, due, ledger, notices, registry, release, versions
 from flows.adopt import adopt, refusal
-from flows.artifacts import show_gate, show_metrics, show_steps
+from flows.artifacts import show_gate, show_links, show_metrics, show_steps
 from flows.deciding import CHALLENGER
 from flows.drift import checking
 from flows.gate import judging
@@ -27,6 +28,7 @@ from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
 from flows.settings import load_settings, workspace
+from flows.slots import timing_of
 from flows.steps import bring_in, push, run
 from flows.story import Mill, Step, Story, lineage, say, shown
 from flows.training import follow_training, register_bundle
@@ -63,7 +65,7 @@ def retrain(
     recipe: str,
     force: bool = False,  # noqa: FBT001  # a form in Prefect's UI
     fresh: bool = False,  # noqa: FBT001
-) -> Retrained:
+) -> Retrained | State[None]:
     """Bring a recipe's champion up to date: check the data, train, measure, gate, promote, mint.
 
     Args:
@@ -81,6 +83,8 @@ def retrain(
     """
     layout, settings = workspace(), load_settings()
     loaded = load_recipe(layout.params, recipe)
+    if passed_over := due.instead(layout, timing_of(loaded, "retrain")):
+        return passed_over
     mill = Mill(layout, settings, loaded, lineage(settings))
     story = Story(recipe)
     read_pin(layout, recipe)
@@ -234,6 +238,7 @@ def _outcome(mill: Mill, story: Story, batch: Path | None) -> Retrained:
     report = (
         judging.report_of(mill.layout, mill.settings, mill.recipe, champion) if champion else {}
     )
+    show_links(mill, champion, batch, registry.comparison_url(mill.settings, name))
     asked = ledger.waiting(ledger.read(mill.layout.ledger), name)
     waiting = asked.to_version if asked else None
     url = mill.lineage.flow_run_url

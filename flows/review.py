@@ -4,9 +4,8 @@
 everything: a batch that changed since has no review.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gan.assets.manifest import BATCH, LOCK, MANIFEST, REVIEW, Row, read_batch, read_rows
 from gan.durable import drop_partials, read_json, run_lock, sha256, write_json
-from gan.errors import ApprovalError, BusyError, DamagedError, UsageError
+from gan.errors import ApprovalError, DamagedError, UsageError
 
 Word = Literal["accept", "reject"]
 MAX_NOTE_CHARS = 1000
@@ -162,15 +161,6 @@ def _digest(folder: Path) -> str:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let one process at a time read and write the review; what a kill left half written goes."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(run_lock(folder / LOCK, f"reviewing {folder.name}"))
-                break
-            except BusyError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.05)
+    with run_lock(folder / LOCK, f"reviewing {folder.name}", patience_seconds=_WAIT_SECONDS):
         drop_partials(folder, REVIEW)
         yield

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows import listing, notices, versions
 from flows.artifacts import show_verdict
@@ -69,7 +70,15 @@ def stage_of_data(mill: Mill, stage: str) -> tuple[str, str, None]:
     if stage == "prepare" and done.state != "unchanged":
         payload = {"data_version": versions.data_version(mill.layout, name)}
         says = "the images meet the contract"
-        notices.announce(mill.layout, mill.settings, "data.accepted", name, says, payload)
+        notices.announce(
+            mill.layout,
+            mill.settings,
+            "data.accepted",
+            name,
+            says,
+            payload,
+            wants_retrain=flow_run.flow_name != "retrain",  # which trains on them itself
+        )
     return done.state, "; ".join(done.because), None
 
 

@@ -8,15 +8,16 @@ the remote it takes the folder's files for granted. So data versions leave and e
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from flows import _dvc
+from flows import _dvc, _dvc_remote
+from flows._dvc_remote import RemoteFacts
 from gan.changes import explained
-from gan.durable import replacing
+from gan.durable import remove, replacing
 from gan.errors import DamagedError, UsageError
 from gan.paths import Layout
 
@@ -114,6 +115,19 @@ class Store:
             return
         with _dvc.answering(self.label):  # S3 shows an object when all of it is there
             self._files().put_file(str(source), self.where(name))
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there.
+
+        Raises:
+            GanmillError: It cannot be removed.
+            ServiceError: The store does not answer.
+        """
+        if self._database.fs.protocol == "local":
+            remove(Path(self.where(name)))
+            return
+        with _dvc.answering(self.label), suppress(FileNotFoundError):
+            self._files().fs.rm_file(self.where(name))
 
     def _files(self) -> Any:
         files = self._database.fs
@@ -250,6 +264,19 @@ def opened(layout: Layout) -> Iterator[Stores]:
         cache = Store("cache", "the DVC cache", repo.cache.local)
         remote = _dvc.remote(repo)
         yield Stores(cache, Store("remote", *remote) if remote else None)
+
+
+def describe_remote(layout: Layout, *, seconds: int) -> RemoteFacts | None:
+    """Return what is known of the default remote, None without one; nothing is made or locked.
+
+    Args:
+        layout: The workspace.
+        seconds: The longest that a store of the network is waited for.
+
+    Raises:
+        UsageError: The configuration is wrong.
+    """
+    return _dvc_remote.describe_remote(layout, seconds=seconds)
 
 
 def _fits(name: str, found: Digests) -> bool:

@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import registry, tracking, versions
+from flows import brief_http, registry, tracking, versions
 from flows.artifacts import ProgressBar
 from flows.datasets import catalog
 from flows.datasets.data_card import CARD, PAGE
+from flows.mlflow_texts import Places, experiment_text, model_text
 from flows.registry import Version
+from flows.run_pages import better_of
+from flows.settings import Settings
 from flows.story import Mill, headline, run_log
 from flows.tracking import Row, StatsTail, TrackedRun
 from flows.versions import StageOutcome
 from gan.durable import read_json
-from gan.errors import GanmillError, PreemptedError
+from gan.errors import GanmillError, PreemptedError, ServiceError
 from gan.training.identity import run_folder
 
 STATS = "stats.jsonl"
@@ -151,7 +154,12 @@ def _publish(
     pictures = sorted(folder.glob("*.png"))
     nimg = round(card["kimg"] * 1000)
     tracking.log_report(run, folder / "metrics.json", pictures, nimg=nimg)
-    tags = {"bundle_digest": version.digest, "model_version": str(version.number)}
+    report = read_json(folder / "metrics.json")
+    tags = {
+        "bundle_digest": version.digest,
+        "model_version": str(version.number),
+        "metric_id": report["metric_id"],
+    }
     tracking.tag_run(run, tags)
     tracking.describe_run(
         run,
@@ -163,6 +171,29 @@ def _publish(
         f"{_data_card(mill, run, card['data_digest'])}",
     )
     tracking.close_run(run, "FINISHED")
+    _describe(mill, version, report)
+
+
+def _describe(mill: Mill, version: Version, report: Mapping[str, Any]) -> None:
+    """Say on the pages of the recipe's experiment and model what is there, and where to go on."""
+    name, settings = mill.recipe.name, mill.settings
+    places = Places(
+        deployment=_deployment_page(settings, f"retrain/{name}"),
+        model=version.url.replace(f"/versions/{version.number}", ""),
+        charts=registry.comparison_url(settings, name),
+    )
+    text = experiment_text(name, places, headline(report)[0], better_of(report))
+    tracking.describe_experiment(settings, name, text)
+    registry.describe_model(settings, name, model_text(name, places))
+
+
+def _deployment_page(settings: Settings, deployment: str) -> str:
+    """Return the page of a deployment in Prefect; of all of them where there is none such."""
+    try:
+        found = brief_http.prefect(settings).read(f"/deployments/name/{deployment}")
+        return f"{settings.prefect_pages}/deployments/deployment/{found['id']}"
+    except (ServiceError, KeyError, TypeError):
+        return f"{settings.prefect_pages}/deployments"
 
 
 def _data_card(mill: Mill, run: TrackedRun, digest: str) -> str:

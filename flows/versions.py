@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 from flows.settings import QUIET
 from gan import errors
@@ -201,13 +203,33 @@ def _run(layout: Layout, repo: Any, address: str, *, force: bool) -> None:
 
     def work() -> None:
         try:
-            repo.reproduce(targets=[target], single_item=True, force=force, run_env=child)
+            with _telling_children():
+                repo.reproduce(targets=[target], single_item=True, force=force, run_env=child)
         except DvcException as error:
             if ended := re.search(r"exited with (-?\d+)$", str(_dvc.causes(error)[-1])):
                 raise _failure(record, address, int(ended[1])) from error
             raise
 
     _dvc.attempt(layout, address, work)
+
+
+@contextmanager
+def _telling_children() -> Iterator[None]:
+    """Pass a signal that ends this process on to the stage's command, at once.
+
+    It would notice by itself, but only when this process is gone, which takes its time to end.
+    """
+    before = psutil.Process().children()
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        for child in psutil.Process().children():
+            if child not in before:
+                with suppress(psutil.NoSuchProcess):
+                    child.terminate()
+        raise
 
 
 def _failure(record: Path, address: str, status: int) -> GanmillError:

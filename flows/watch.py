@@ -6,9 +6,8 @@ the gate kept come out otherwise now. One bad batch is told; `violations` of the
 latest among them, put production on hold or the champion before this one back.
 """
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from flows.ledger import Entry
 from flows.registry import Version
 from flows.story import Mill
 from gan.durable import run_lock, write_atomically
-from gan.errors import BusyError, DamagedError, GanmillError, UsageError
+from gan.errors import DamagedError, GanmillError, UsageError
 from gan.sections import WatchSpec
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 Then = Literal["delivered", "held", "rolled back"]
 _WAIT_SECONDS = 600.0
-_POLL_SECONDS = 0.2
 
 
 class Row(BaseModel):
@@ -259,14 +257,7 @@ def _became(entries: Sequence[Entry], version: Version) -> Entry | None:
 @contextmanager
 def _alone(mill: Mill) -> Iterator[None]:
     """Hold the lock of a recipe's watch, waiting for another process that is at it."""
-    name, deadline = mill.recipe.name, time.monotonic() + _WAIT_SECONDS
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(run_lock(mill.layout.lock(f"watch-{name}"), f"watching {name}"))
-                break
-            except BusyError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_SECONDS)
+    name = mill.recipe.name
+    lock = mill.layout.lock(f"watch-{name}")
+    with run_lock(lock, f"watching {name}", patience_seconds=_WAIT_SECONDS):
         yield

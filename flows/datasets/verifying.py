@@ -16,11 +16,13 @@ from flows.datasets.checkout import unlike
 from flows.datasets.files import data_outs
 from flows.stores import Store, Stores
 from gan.changes import make_folder
+from gan.durable import read_json
 from gan.errors import DamagedError, GanmillError
 from gan.paths import Layout
 
 Place = Literal["record", "workspace", "checkout", "cache", "remote"]
 PLACES: tuple[Place, ...] = ("record", "workspace", "checkout", "cache", "remote")
+LET_GO = "let_go.json"  # beside a version's record: where its files were taken away on purpose
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ def verify(
     """Return all that is not as it was when the version was accepted; an empty list is good.
 
     The workspace counts if the version is the present one, a checkout if there is one, and the
-    remote if one is configured.
+    remote if one is configured. Where `ganmill retain` let its files go, nothing is missing.
 
     Raises:
         ServiceError: The remote does not answer.
     """
+    gone = let_go(layout, known)
+    places = tuple(place for place in places if place not in gone)
     found: list[Damage] = []
     if "record" in places:
         found += _in_folder("record", known.folder, damaged_files(known))
@@ -89,6 +93,8 @@ def mend(layout: Layout, known: DatasetRecord) -> list[Damage]:
     Raises:
         ServiceError: The remote does not answer, or has no room.
     """
+    if let_go(layout, known):
+        return verify(layout, known)
     homes = [layout.raw(known.recipe).parent, layout.checkout(known.recipe, known.digest)]
     make_folder(layout.state)
     with stores.opened(layout) as opened, TemporaryFile(dir=layout.state) as scratch:
@@ -97,6 +103,14 @@ def mend(layout: Layout, known: DatasetRecord) -> list[Damage]:
             if _mend_cache(opened, name, file, copies, scratch) and opened.has_remote:
                 _mend_remote(opened, name)
     return verify(layout, known, ("cache", "remote"))
+
+
+def let_go(layout: Layout, known: DatasetRecord) -> frozenset[Place]:
+    """Return where a version's files were taken away on purpose; the present one's never are."""
+    path = known.folder / LET_GO
+    if not path.exists() or is_present(layout, known):
+        return frozenset()
+    return frozenset(place for place in PLACES if place in read_json(path)["places"])
 
 
 def is_present(layout: Layout, known: DatasetRecord) -> bool:
