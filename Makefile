@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format bench bench-train faults slow gpu lock clean
+.PHONY: help demo test check format bench bench-train faults drills servers soak slow gpu lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,16 @@ bench-train: .venv/develops  ## images per second of training against a plain st
 faults: .venv/develops  ## 300 kills, every failure of the disk, every situation of the gate
 	$(BIN)/python -m pytest -m faults
 
+drills: .venv/develops  ## kill each part of a running mill in mid-run, and say what came of it
+	$(BIN)/python -m pytest tests/faults/test_drills.py tests/faults/test_server_drills.py -m faults -s
+
+servers: .venv/develops  ## the commands' tests once more, on Postgres, an S3 store and a login
+	GANMILL_TEST_SERVERS=real $(BIN)/python -m pytest -m "not slow and not gpu and not faults" \
+	  $(foreach name,commands compare deploy extractors generate notices worker,tests/flows/test_$(name).py)
+
+soak: .venv/develops  ## an hour of schedules and random kills; make soak MINUTES=10
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)
+
 slow: .venv/develops  ## the tests that take minutes, on real data
 	$(BIN)/python -m pytest -m slow
 
@@ -45,6 +55,9 @@ lock:  ## resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -c infra/requirements.lock \
 	  -o infra/requirements-dev.lock
+	uv pip compile pyproject.toml --extra s3 --extra postgres --extra login --extra cluster --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q \
+	  -c infra/requirements-dev.lock -o infra/requirements-server.lock
 
 clean:  ## stop the servers; remove what the mill made here, not .venv
 	-$(BIN)/ganmill down

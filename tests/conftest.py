@@ -21,7 +21,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _TOGETHER = {
     "mill": [
         f"tests/flows/test_{name}.py"
-        for name in ("commands", "compare", "deploy", "extractors", "generate", "notices")
+        for name in (
+            "commands",
+            "compare",
+            "deploy",
+            "extractors",
+            "generate",
+            "notices",
+            "worker",
+        )
     ],
     "readme": ["tests/test_readme.py"],
     "servers": [
@@ -30,14 +38,22 @@ _TOGETHER = {
         "tests/flows/papers/test_folder.py",
         "tests/flows/datasets/test_tracing.py",
         "tests/flows/drift/test_checking.py",
+        "tests/flows/doctor/test_schedules.py",
+        "tests/flows/keeping/test_letting_go.py",
+        "tests/flows/monitor/test_watching.py",
+        "tests/flows/servers/test_guard.py",
         *(
             f"tests/flows/test_{name}.py"
             for name in (
                 "approval",
                 "detector_step",
+                "due",
                 "reconcile",
                 "registry",
                 "release",
+                "schedule_listing",
+                "start",
+                "status",
                 "tracking",
                 "watch",
             )

@@ -36,6 +36,7 @@ recipes:
       campaigns:
         chat: {count: 9, classes: {faces: 1, hearts: 1, cats: 1}, platforms: [whatsapp, telegram]}
     detector: {kimg: 0.64}
+    schedule: {generate: "0 6 1 1 *"}
 """
 
 
@@ -85,6 +86,7 @@ def run(line: str, root: Path) -> subprocess.CompletedProcess[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GANMILL_PREFECT_PORT": str(ports(root)[0]),
         "GANMILL_MLFLOW_PORT": str(ports(root)[1]),
+        "GANMILL_METRICS_PORT": str(ports(root)[2]),
     }
     return subprocess.run(
         ["bash", "-c", line],
@@ -97,16 +99,15 @@ def run(line: str, root: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def ports(root: Path) -> tuple[int, int]:
-    """Return two free ports, the same two for one workspace."""
+def ports(root: Path) -> tuple[int, ...]:
+    """Return three free ports, the same three for one workspace."""
     kept = root.parent / "ports"
     if not kept.exists():
-        with socket.socket() as one, socket.socket() as two:
-            for each in (one, two):
+        with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+            for each in (one, two, three):
                 each.bind(("127.0.0.1", 0))
-            kept.write_text(f"{one.getsockname()[1]} {two.getsockname()[1]}")
-    first, second = kept.read_text().split()
-    return int(first), int(second)
+            kept.write_text(" ".join(str(each.getsockname()[1]) for each in (one, two, three)))
+    return tuple(int(port) for port in kept.read_text().split())
 
 
 @pytest.mark.timeout(1500)  # it is every command there is, some of them twice

@@ -6,7 +6,7 @@ import time
 
 NAMES = (
     *("command_line", "frechet", "inception", "ingest", "training_speed", "checkpoint"),
-    *("flow_overhead", "corruptions", "million", "minting", "watermark"),
+    *("flow_overhead", "corruptions", "million", "minting", "watermark", "fleet", "databases"),
 )
 
 

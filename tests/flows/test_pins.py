@@ -1,12 +1,17 @@
 """The pin: which bundle the next training starts from."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows.pins import read_pin, write_pin
+from flows.pins import read_pin, renew_pin, write_pin
+from flows.settings import Settings
+from flows.versions import reproduce
 from gan.errors import DamagedError
 from gan.paths import Layout
+from gan.recipe import load_recipe
+from tests.flows.conftest import RECIPES
 
 
 def test_a_missing_pin_means_from_scratch_and_is_written(tmp_path: Path) -> None:
@@ -31,3 +36,23 @@ def test_a_damaged_pin_is_not_taken_for_a_start_from_scratch(tmp_path: Path, con
     layout.pin("pets").write_text(content)
     with pytest.raises(DamagedError, match=r"start\.json"):
         read_pin(layout, "pets")
+
+
+def test_a_pin_of_another_registry_does_not_end_in_a_dead_end(
+    make_workspace: Callable[[str], Path], settings_on: Callable[..., Settings]
+) -> None:
+    """A clone with a committed pin, and servers that never had that bundle, starts from scratch."""
+    layout = Layout(make_workspace(RECIPES))
+    recipe = load_recipe(layout.params, "tiny")
+    for stage in ("ingest", "validate", "prepare"):
+        reproduce(layout, stage, "tiny")
+    write_pin(layout, "tiny", "ab" * 32)
+    reasons = renew_pin(layout, settings_on(), recipe, None, force=True)
+    assert reasons[0] == "forced"
+    assert reasons[-1] == "the pinned bundle abababababab is not here; from scratch"
+    assert read_pin(layout, "tiny") is None
+
+    (layout.bundle_store / ("cd" * 32)).mkdir(parents=True)
+    write_pin(layout, "tiny", "cd" * 32)
+    renew_pin(layout, settings_on(), recipe, None, force=True)
+    assert read_pin(layout, "tiny") == "cd" * 32

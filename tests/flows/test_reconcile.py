@@ -188,8 +188,8 @@ def test_a_killed_retraining_is_closed_and_submitted_again_once(
     assert world.state(run).is_crashed()
 
     deployment = world.deploy()
-    assert "submitted again, once" in resubmit({world.recipe})[0]
-    assert resubmit({world.recipe}) == []
+    assert "submitted again, once" in resubmit(world.layout, {world.recipe})[0]
+    assert resubmit(world.layout, {world.recipe}) == []
     _, again = world.runs()
     assert again.deployment_id == deployment
     assert again.parameters == {"recipe": world.recipe, "force": False, "fresh": False}
@@ -290,7 +290,7 @@ def test_a_run_that_was_to_be_cancelled_is_cancelled(world: World) -> None:
     world.close()
 
     assert world.state(run).is_cancelled()
-    assert resubmit({world.recipe}) == []
+    assert resubmit(world.layout, {world.recipe}) == []
 
 
 @pytest.mark.parametrize(
@@ -311,9 +311,19 @@ def test_only_what_nobody_saw_to_is_submitted_again(
     if later is not None:
         world.run(retrain, *later)
 
-    assert len(resubmit({world.recipe})) == wanted
+    assert len(resubmit(world.layout, {world.recipe})) == wanted
     assert len([run for run in world.runs() if TAG in run.tags]) == wanted
-    assert resubmit({world.recipe}) == []
+    assert resubmit(world.layout, {world.recipe}) == []
+
+
+def test_a_retraining_that_lives_is_not_submitted_again(world: World) -> None:
+    """A server that did not hear of it for minutes calls it dead; its lock says that it lives."""
+    world.deploy()
+    dead = "Its process is dead: no heartbeat for 300 s."
+    world.run(retrain, Pending(), Running(), Crashed(message=dead), force=True)
+    with run_lock(world.layout.lock(f"retrain-{world.recipe}"), "retrain"):
+        assert resubmit(world.layout, {world.recipe}) == []
+    assert len(resubmit(world.layout, {world.recipe})) == 1
 
 
 def test_an_open_training_run_is_closed_and_found_again(world: World) -> None:
@@ -418,6 +428,7 @@ def test_nothing_to_do_is_quick_and_says_so(
         monkeypatch.setenv(name, value)
     began = time.monotonic()
     found = reconcile()
+    assert isinstance(found, dict)
 
     assert time.monotonic() - began < 15
     assert found[world.recipe] == []
@@ -435,19 +446,25 @@ def test_a_part_that_fails_leaves_the_others_done(world: World) -> None:
 
 
 def test_what_killed_fetches_and_decisions_left_is_removed_in_time(world: World) -> None:
-    """Temporary folders of a day ago go; those of now may be somebody's."""
+    """What is temporary and of a day ago goes, in DVC's cache too; what is of now may be used."""
     rooms = (world.layout.bundle_store, world.layout.gate(world.recipe))
     old, young = ([room / f".{name}.partial" for room in rooms] for name in "ab")
     for folder in (*old, *young):
         (folder / "inner").mkdir(parents=True)
-    for folder in old:
-        os.utime(folder, (0, 0))
+    cache = world.layout.root / ".dvc" / "cache" / "files" / "md5" / "0f"
+    cache.mkdir(parents=True, exist_ok=True)
+    old, young = [*old, cache / ".IW2LKqpp3z.tmp"], [*young, cache / ".x8T3qpp3z.tmp"]
+    whole = cache / ("ab" * 15)
+    for path in (old[-1], young[-1], whole):
+        path.write_bytes(b"half")
+    for path in (*old, whole):
+        os.utime(path, (0, 0))
 
     assert sweep(world.layout, {world.recipe}) == [
-        "2 temporary folders of killed processes removed"
+        "3 temporary files and folders of killed processes removed"
     ]
-    assert not any(folder.exists() for folder in old)
-    assert all(folder.exists() for folder in young)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in (*young, whole))
     assert sweep(world.layout, {world.recipe}) == []
 
 
