@@ -38,7 +38,8 @@ drills: .venv/develops  ## kill each part of a running mill in mid-run, and say 
 
 servers: .venv/develops  ## the commands' tests once more, on Postgres, an S3 store and a login
 	GANMILL_TEST_SERVERS=real $(BIN)/python -m pytest -m "not slow and not gpu and not faults" \
-	  $(foreach name,commands compare deploy extractors generate notices worker,tests/flows/test_$(name).py)
+	  $(addprefix tests/flows/,test_commands.py compare/test_compare.py schedules/test_deploy.py \
+	  commands/test_extractors.py test_generate.py test_notices.py schedules/test_worker.py)
 
 soak: .venv/develops  ## an hour of schedules and random kills; make soak MINUTES=10
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)

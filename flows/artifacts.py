@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows import run_pages, versions
-from flows.compare_facts import duration
+from flows.compare.facts import duration
 from flows.gate.records import PAGE
 from flows.papers.folder import GATE_PAGE
 from flows.registry import Version

@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from flows import (
-    asset_commands,
-    data_commands,
-    drift_commands,
+from flows.commands import (
+    assets,
+    data,
+    deploying,
+    drift,
     extractors,
-    keeping_commands,
+    keeping,
     measuring,
-    monitor_commands,
+    monitor,
     releasing,
-    report_commands,
-    schedule_commands,
-    stack_commands,
+    report,
+    stack,
 )
 from flows.session import look_at_source, place, require_recipe, servers, stages
 from gan.errors import ContractError, GanmillError, PreemptedError, UsageError
@@ -30,17 +30,17 @@ app = typer.Typer(
     help="Turn a folder of images into a self-refreshing supply of synthetic social-media assets.",
     epilog="First time? make demo    Your own images? ganmill init my-pets --images ~/pets",
 )
-app.add_typer(stack_commands.commands)
-app.add_typer(schedule_commands.commands)
-app.add_typer(monitor_commands.commands)
-app.add_typer(keeping_commands.commands)
-app.add_typer(report_commands.commands)
-app.add_typer(asset_commands.commands)
+app.add_typer(stack.commands)
+app.add_typer(deploying.commands)
+app.add_typer(monitor.commands)
+app.add_typer(keeping.commands)
+app.add_typer(report.commands)
+app.add_typer(assets.commands)
 app.add_typer(measuring.commands)
 app.add_typer(releasing.commands)
-app.add_typer(drift_commands.commands)
+app.add_typer(drift.commands)
 app.add_typer(extractors.commands, name="extractor")
-app.add_typer(data_commands.commands, name="data")
+app.add_typer(data.commands, name="data")
 RecipeName = Annotated[str, typer.Argument(help="A recipe of params.yaml; see: ganmill recipes")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -152,7 +152,7 @@ def recipes(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: ganmill summary stickers --json")
 def summary(recipe: RecipeName, as_json: AsJson = False) -> None:
     """Print a recipe's networks: layers, parameters, FLOPs and memory; nothing is trained."""
-    from flows import summary as show
+    from flows.commands import summary as show
     from gan.recipe import load_recipe
 
     layout, _ = place()
@@ -213,7 +213,7 @@ def retrain(
     layout, settings = place()
     require_recipe(layout, recipe)
     if dry_run:
-        from flows import outlook
+        from flows.commands import outlook
         from gan.recipe import load_recipe
 
         found = outlook.outlook(layout, load_recipe(layout.params, recipe))

@@ -6,7 +6,7 @@ from flows import minting
 from flows.notices import Event, announce, was_told
 from flows.publish import publish
 from flows.registry import Version
-from flows.review import find_review, reviewable, undecided
+from flows.review.review import find_review, reviewable, undecided
 from flows.story import Mill, say, shown
 from gan.sections import CampaignSpec
 

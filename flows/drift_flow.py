@@ -3,7 +3,7 @@
     refresh | ingest validate prepare | record push drift
 
 Nothing is trained here; where the rule strikes, an event says so, and starts a retraining if the
-recipe wants one (`flows.deploy`).
+recipe wants one (`flows.schedules.deploy`).
 """
 
 from contextlib import ExitStack
@@ -12,13 +12,13 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
-from flows import due
 from flows.drift import checking
 from flows.drift.findings import Drift
 from flows.orphans import close_orphans
 from flows.page_style import plain
+from flows.schedules import due
+from flows.schedules.slots import timing_of
 from flows.settings import load_settings, workspace
-from flows.slots import timing_of
 from flows.steps import Done, bring_in, push, run
 from flows.story import Mill, Story, artifact_key, lineage, log_to_run, say
 from gan.durable import run_lock

@@ -1,6 +1,6 @@
 """The `generate` flow: mint a campaign's batch from one exact version, watch it, deliver it.
 
-Started by hand, by schedule, and by every change of the champion (`flows.deploy`).
+Started by hand, by schedule, and by every change of the champion (`flows.schedules.deploy`).
 """
 
 import time
@@ -11,11 +11,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import ValidationError
 
-from flows import delivery, due, ledger, minting, registry, release, watch
+from flows import delivery, ledger, minting, registry, release, watch
 from flows.artifacts import show_batch
 from flows.registry import Version
+from flows.schedules import due
+from flows.schedules.slots import timing_of
 from flows.settings import load_settings, workspace
-from flows.slots import timing_of
 from flows.story import Mill, lineage, log_to_run, say, shown
 from gan.errors import ApprovalError, BudgetError, BusyError, GateError, UsageError
 from gan.recipe import load_recipe

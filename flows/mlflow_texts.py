@@ -7,7 +7,7 @@ known as ours, and what a person wrote instead stays.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.compare_facts import meaning
+from flows.compare.facts import meaning
 
 _SECTIONS = (
     ("`evaluation/`", "the finished model, measured on the recipe's data: what models compare by"),

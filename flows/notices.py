@@ -1,6 +1,6 @@
 """What happened, told to whoever listens: an event in Prefect, a line in a file, a webhook.
 
-An event starts deployments (`flows.deploy`) and shows on Prefect's event feed; the file is for
+An event starts deployments (`flows.schedules`) and shows on Prefect's event feed; the file is for
 scripts and for whoever has no server; the webhook is for people, who read its `text` in a chat.
 None of the three can fail what it tells of: what does not get through is one line of the log.
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows import ledger
-from flows.review import Review, find_review, reviewable, undecided
+from flows.review.review import Review, find_review, reviewable, undecided
 from gan.assets.manifest import BATCH, LOCK, PUBLISHED, REVIEW, Row, read_batch, verify
 from gan.durable import append_line, drop_partials, run_lock, sha256
 from gan.errors import ApprovalError, DamagedError, UsageError

@@ -16,15 +16,16 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 
-from flows import approval, due, release, tracking
+from flows import approval, release, tracking
 from flows.again import resubmit
 from flows.asking import close_waiting
 from flows.half_done import finish_batches, sweep
 from flows.held import held, is_training
-from flows.missed import catch_up
 from flows.orphans import close_silent
+from flows.schedules import due
+from flows.schedules.missed import catch_up
+from flows.schedules.slots import RECONCILING
 from flows.settings import Settings, load_settings, workspace
-from flows.slots import RECONCILING
 from flows.story import Mill, lineage, log_to_run, say
 from gan.errors import BusyError, GanmillError
 from gan.paths import Layout

@@ -17,18 +17,20 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows import deciding, detector_step, due, ledger, notices, registry, release, versions
+from flows import deciding, ledger, notices, registry, release, versions
 from flows.adopt import adopt, refusal
 from flows.artifacts import show_gate, show_links, show_metrics, show_steps
 from flows.deciding import CHALLENGER
+from flows.detector.step import step as bring_detector
 from flows.drift import checking
 from flows.gate import judging
 from flows.generate import mint_batch
 from flows.orphans import close_orphans
 from flows.pins import read_pin, renew_pin
 from flows.registry import Version
+from flows.schedules import due
+from flows.schedules.slots import timing_of
 from flows.settings import load_settings, workspace
-from flows.slots import timing_of
 from flows.steps import bring_in, push, run
 from flows.story import Mill, Step, Story, lineage, say, shown
 from flows.training import follow_training, register_bundle
@@ -102,7 +104,7 @@ def retrain(
         run(story, "gate", lambda: _gate(mill))
         run(story, "promote", lambda: _promote(mill))
         batch = run(story, "generate", lambda: _generate(mill))
-        run(story, "detector", lambda: detector_step.step(mill))
+        run(story, "detector", lambda: bring_detector(mill))
         return _outcome(mill, story, batch)
 
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.compare_facts import meaning
+from flows.compare.facts import meaning
 from flows.page_style import plain, without_login
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flows.deploy import Applied
+    from flows.schedules.deploy import Applied
     from flows.settings import Settings
     from flows.stack import Stack
     from gan.paths import Layout
@@ -95,8 +95,9 @@ def wait_for_worker(layout: "Layout", settings: "Settings", found: "Stack") -> N
     Raises:
         ServiceError: The worker ended, or stayed silent.
     """
-    from flows import brief_http, prefect_view, stack
-    from flows.plans import POOL, TRAIN_POOL
+    from flows import brief_http, stack
+    from flows.schedules import prefect_view
+    from flows.schedules.plans import POOL, TRAIN_POOL
     from gan.errors import ServiceError
 
     (uptime,) = [each.uptime_seconds or 0.0 for each in found.others if each.name == "worker"]
@@ -135,12 +136,12 @@ class _Beside:
         if self._imports:
             self._imports.join()  # two threads that import each other's halves get neither
         from flows import stack
-        from flows.deploy import apply
+        from flows.schedules.deploy import apply
 
         if "prefect" in fresh or not self.works():
             self.applied = apply(self._layout, self._settings)
         for name, module, more, url in (
-            ("worker", "flows.worker", (), ""),
+            ("worker", "flows.schedules.worker", (), ""),
             ("monitor", "flows.monitor", ("GANMILL_METRICS_PORT", "GANMILL_HOST"), self._metrics),
         ):
             command = [sys.executable, "-m", module]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from flows import slots
+from flows.schedules import slots
 from flows.story import headline, shown
 from gan.durable import read_json
 from gan.paths import Layout

@@ -20,16 +20,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Prefect server for some; a warm process to be killed. The longest first.
 _TOGETHER = {
     "mill": [
-        f"tests/flows/test_{name}.py"
-        for name in (
-            "commands",
-            "compare",
-            "deploy",
-            "extractors",
-            "generate",
-            "notices",
-            "worker",
-        )
+        "tests/flows/test_commands.py",
+        "tests/flows/compare/test_compare.py",
+        "tests/flows/schedules/test_deploy.py",
+        "tests/flows/commands/test_extractors.py",
+        "tests/flows/test_generate.py",
+        "tests/flows/test_notices.py",
+        "tests/flows/schedules/test_worker.py",
     ],
     "readme": ["tests/test_readme.py"],
     "servers": [
@@ -42,22 +39,17 @@ _TOGETHER = {
         "tests/flows/keeping/test_letting_go.py",
         "tests/flows/monitor/test_watching.py",
         "tests/flows/servers/test_guard.py",
-        *(
-            f"tests/flows/test_{name}.py"
-            for name in (
-                "approval",
-                "detector_step",
-                "due",
-                "reconcile",
-                "registry",
-                "release",
-                "schedule_listing",
-                "start",
-                "status",
-                "tracking",
-                "watch",
-            )
-        ),
+        "tests/flows/test_approval.py",
+        "tests/flows/detector/test_step.py",
+        "tests/flows/schedules/test_due.py",
+        "tests/flows/test_reconcile.py",
+        "tests/flows/test_registry.py",
+        "tests/flows/test_release.py",
+        "tests/flows/commands/test_schedule.py",
+        "tests/flows/schedules/test_start.py",
+        "tests/flows/status/test_status.py",
+        "tests/flows/test_tracking.py",
+        "tests/flows/test_watch.py",
     ],
     "kills": [f"tests/faults/test_{name}.py" for name in ("kills", "batch_kills", "nth_failure")],
 }
@@ -66,11 +58,9 @@ _GROUPS = {file: group for group, files in _TOGETHER.items() for file in files}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest groups first; what shares a workspace stays in the order of its files."""
-    order = list(_TOGETHER)
-    items.sort(
-        key=lambda item: order.index(group) if (group := _group(item.nodeid)) in order else 9
-    )
+    """Put the longest groups first, and the files of a group as they stand above."""
+    places = {file: place for place, file in enumerate(_GROUPS)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.hookimpl(optionalhook=True)

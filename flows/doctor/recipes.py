@@ -6,8 +6,8 @@ import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flows.doctor.finding import Finding, bad, few, ok, warn
+from flows.schedules.slots import timings
 from flows.settings import Settings, load_settings
-from flows.slots import timings
 from gan.errors import RecipeError, UsageError
 from gan.paths import Layout
 from gan.recipe import Recipe, load_recipes

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import brief_http, prefect_view
-from flows.automations import ZOMBIES
+from flows import brief_http
 from flows.doctor.finding import Finding, bad, few, ok, unknown, warn
-from flows.plans import POOL, TRAIN_POOL, Plan, plans
-from flows.prefect_view import Pool
+from flows.schedules import prefect_view
+from flows.schedules.automations import ZOMBIES
+from flows.schedules.plans import POOL, TRAIN_POOL, Plan, plans
+from flows.schedules.prefect_view import Pool
 from flows.settings import Settings
 from gan.errors import RecipeError, ServiceError
 from gan.paths import Layout

@@ -10,7 +10,7 @@ from flows.keeping.contents import RECORDS
 from flows.keeping.facts import Batch
 from flows.ledger import Entry
 from flows.publish import published
-from flows.review import find_review, reviewable, undecided
+from flows.review.review import find_review, reviewable, undecided
 from gan.assets.manifest import BATCH, PUBLISHED, REQUEST, BatchCard, begun, read_batch
 from gan.assets.regenerate import campaign
 from gan.assets.request import read_request

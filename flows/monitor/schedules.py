@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import brief_http, prefect_view
+from flows import brief_http
 from flows.monitor.snapshot import FLOWS, Late, Pool, Run, RunKey, RunState, Schedules
-from flows.prefect_view import SKIPPED
+from flows.schedules import prefect_view
+from flows.schedules.prefect_view import SKIPPED
 from flows.settings import Settings
 from gan.errors import ServiceError
 from gan.sections.production import DEFAULT_CAMPAIGN

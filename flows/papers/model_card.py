@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.compare_facts import meaning
+from flows.compare.facts import meaning
 from flows.page_style import plain, without_login
 from gan.recipe import Recipe
 

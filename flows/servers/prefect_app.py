@@ -8,7 +8,7 @@ import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 
-from flows.automations import DEAD_AFTER_SECONDS, ZOMBIES
+from flows.schedules.automations import DEAD_AFTER_SECONDS, ZOMBIES
 from flows.servers import environments, schemas
 from flows.servers.guard import GOODBYE_SECONDS, Guard, public_names
 from flows.settings import Settings

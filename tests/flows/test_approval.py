@@ -352,7 +352,7 @@ asyncio.run(serve())
 
 @pytest.fixture
 def served(tmp_path: Path, servers: Settings) -> Iterator[tuple[Mill, psutil.Process]]:
-    """Return a workspace, and the process that serves its `approve` as `flows.deploy` does."""
+    """Return a workspace, and the process that serves its `approve` to Prefect."""
     mill = _mill(tmp_path, servers, "asked")
     environment = {**quiet_environment(servers, mill.layout), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", _SERVE]

@@ -13,7 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import generate, ledger, minting, minting_outlook, registry, release, watch
+from flows import generate, ledger, minting, registry, release, watch
+from flows.commands import minting_outlook
 from flows.registry import Version
 from flows.settings import Settings
 from flows.story import Lineage, Mill

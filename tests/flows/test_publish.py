@@ -10,7 +10,7 @@ import pytest
 from flows import ledger
 from flows.ledger import Entry
 from flows.publish import publish, published
-from flows.review import decide, reviewable
+from flows.review.review import decide, reviewable
 from gan.assets.files import Marks
 from gan.assets.manifest import read_batch, verify
 from gan.errors import ApprovalError, DamagedError, UsageError

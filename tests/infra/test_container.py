@@ -216,7 +216,7 @@ def health() -> Iterator[int]:
         ("python\0-m\0flows.servers\0prefect\0", None, 0),
         ("python\0-m\0flows.servers\0prefect\0", 9, 1),
         ("python\0-m\0flows.servers\0mlflow\0", None, 1),  # here it answers 404
-        ("python\0-m\0flows.worker\0", 9, 0),
+        ("python\0-m\0flows.schedules.worker\0", 9, 0),
     ],
 )
 def test_health_is_asked_of_what_runs(

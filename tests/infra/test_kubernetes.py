@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
 import pytest
 from ruamel.yaml import YAML
 
-from flows.plans import TRAIN_POOL
+from flows.schedules.plans import TRAIN_POOL
 from flows.settings import Settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "infra" / "kubernetes"

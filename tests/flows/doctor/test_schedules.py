@@ -10,11 +10,11 @@ from urllib.error import HTTPError
 
 import pytest
 
-from flows import deploy
-from flows.automations import ZOMBIES
 from flows.doctor import schedules
 from flows.doctor.finding import Finding
-from flows.plans import POOL, TRAIN_POOL
+from flows.schedules import deploy
+from flows.schedules.automations import ZOMBIES
+from flows.schedules.plans import POOL, TRAIN_POOL
 from flows.settings import Settings
 from gan.paths import Layout
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from flows import disposal, ledger, registry, stores, tracking
+from flows.commands.regenerating import regenerate
 from flows.datasets import verifying
 from flows.datasets.catalog import DatasetRecord, records
 from flows.keeping.disposing import LINES
@@ -22,7 +23,6 @@ from flows.keeping.plan import Fate
 from flows.keeping.retention import planned
 from flows.ledger import Entry
 from flows.provenance.looking import look
-from flows.regenerating import regenerate
 from flows.registry import Version
 from flows.settings import Settings
 from flows.versions import reproduce

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from flows import verifying
+from flows.commands import verifying
 from flows.provenance.looking import look
 from gan.detector.training import train_detector
 from gan.marking.identity import Signing

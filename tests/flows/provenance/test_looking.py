@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows import verifying
+from flows.commands import verifying
 from flows.provenance.answers import Answer
 from flows.provenance.looking import look, look_all, verify_batch
 from gan.durable import write_json

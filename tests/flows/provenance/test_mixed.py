@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows import verifying
+from flows.commands import verifying
 from flows.provenance.index import Index, ListedCard, ListedRow
 from flows.provenance.looking import look_all
 from flows.provenance.views import measures

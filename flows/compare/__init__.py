@@ -1,0 +1,1 @@
+"""`ganmill compare`: two models side by side, measured on the same latents."""

@@ -1,0 +1,1 @@
+"""`ganmill status`: how the mill is, looked at by short questions and shown on one screen."""
