@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
 _PAGE = 200  # Prefect's own limit
-# Ten beats of `settings.quiet_environment`: SQLite under load keeps the server itself for a minute
-# or two, and a worker tells of a run that dies at once; this is for machines that are gone.
+# Ten beats of `settings.quiet_environment`, so that a busy machine is not taken for a dead one: a
+# worker tells of a run that dies at once, and this is for machines that are gone.
 DEAD_AFTER_SECONDS = 300
 ZOMBIES = "ganmill: a run without a heartbeat is marked as crashed"
 # An approval is suspended: no process, no beat, and it is alive for days.

@@ -1,7 +1,8 @@
 """Prefect's server behind our guard, as `prefect server start` would run it: pages, API, services.
 
-What differs is what a request passes first (`guard.py`), and that runs which could not be heard
-while the server was away are not taken for dead before they could say a word.
+What differs is what a request passes first (`guard.py`), how transactions of SQLite begin
+(`prefect_sqlite.py`), and that runs which could not be heard while the server was away are not
+taken for dead before they could say a word.
 """
 
 import asyncio
@@ -28,6 +29,9 @@ def serve(layout: Layout, settings: Settings) -> None:
     tables = schemas.of_prefect(layout, settings)
     if old := schemas.due_upgrade(tables):
         schemas.announce_upgrade(tables, old)  # Prefect does it as it starts
+    from flows.servers import prefect_sqlite  # Prefect reads the environment as it is imported
+
+    prefect_sqlite.take_turns()
     if schemas.has_tables(tables):
         asyncio.run(_wait_for_heartbeats())
     import uvicorn
