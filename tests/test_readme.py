@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,7 +122,9 @@ def test_every_command_of_the_readme_works_as_it_stands(workspace: Path) -> None
             line = "ganmill demo" if line == "make demo" else "true"  # noqa: PLW2901
         if line == "ganmill retrain my-pets":
             shrink(workspace / "params.yaml")
+        began = time.monotonic()
         done = run(line, workspace)
+        print(f"{time.monotonic() - began:5.1f} s  {line}")
         told.append(line)
 
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
