@@ -199,7 +199,8 @@ def publish(
         return
     state = "was there already" if done.already else "published"
     kept = f", {done.rejected} kept back by a person" if done.rejected else ""
-    print(f"{state}: {done.line.assets} assets, {done.files} files{kept}: {done.line.target}")
+    files = "1 file" if done.files == 1 else f"{done.files} files"
+    print(f"{state}: {done.line.assets} assets, {files}{kept}: {done.line.target}")
 
 
 @commands.command(epilog="Example: ganmill detector stickers")

@@ -226,11 +226,11 @@ def test_an_image_that_takes_too_long_is_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time limit holds for each image alone, and the work goes on."""
-    frames = [noise(n, 300, 300).getchannel("R") for n in range(150)]
-    slow = io.BytesIO()
-    frames[0].save(slow, "GIF", save_all=True, append_images=frames[1:])
+    grain = [noise(n, 700, 700).getchannel("R").point(lambda v: v & 128) for n in range(4)]
+    slow = io.BytesIO()  # two thirds of a second to decode
+    grain[0].save(slow, "GIF", save_all=True, append_images=[grain[n % 4] for n in range(1, 250)])
     raw = raw_of(tmp_path, {"a.gif": slow.getvalue(), "b.png": encoded(noise(1))})
-    monkeypatch.setattr("gan.image.examine._DECODE_SECONDS", 0.03)
+    monkeypatch.setattr("gan.image.examine._DECODE_SECONDS", 0.15)
 
     assert collect(raw, 1)["reason"].tolist() == ["TIMEOUT", ""]
 
