@@ -268,6 +268,9 @@ def _words(layout: Layout, name: str) -> list[str]:
 
 def _stack(layout: Layout, settings: Settings, *, have_answered: bool) -> Stack:
     records = processes.running(layout)
+    for name in {*_SERVERS} - {*records}:  # a record may be lost, and its server there
+        pid = addresses.found_at_port(layout, settings, name)
+        records |= {name: made} if (made := processes.described(layout, name, pid)) else {}
     others = [_server(name, records[name], up=True) for name in records if name not in _SERVERS]
     prefect, mlflow = (
         _look(settings, name, records.get(name), has_answered=have_answered) for name in _SERVERS

@@ -69,23 +69,41 @@ def holder_of_ours(layout: Layout, settings: Settings, name: str) -> int | None:
     port, deadline = _port(settings, name), time.monotonic() + _DYING_SECONDS
     found = None
     while found is None:
-        if all(_is_free(host, port) for host in {settings.host, "127.0.0.1"}):
+        if _are_free(settings, port):
             return None
         found = listener(port)
         if time.monotonic() > deadline:
             break
         # Nobody is seen at it: somebody else's program, or one that is dying and lets go of it.
         time.sleep(0 if found else _POLL_SECONDS)
+    if (ours := _leader(layout, found)) is not None:
+        return ours
     holder = "another program"
-    with contextlib.suppress(psutil.Error, ProcessLookupError):
-        if found and environment_of(found.pid).get(MARK) == str(layout.root):
-            leader = os.getpgid(found.pid)
-            return leader if psutil.pid_exists(leader) else found.pid
+    with contextlib.suppress(psutil.Error):
         holder = f"process {found.pid} ({found.name()})" if found else holder
     raise UsageError(
         f"port {port} for {name} is taken by {holder}. "
         f"Set GANMILL_{name.upper()}_PORT to a free port, or stop that program."
     )
+
+
+def found_at_port(layout: Layout, settings: Settings, name: str) -> int | None:
+    """Return the process of our own server on its port; None: nobody's, or another program's."""
+    port = _port(settings, name)
+    return None if _are_free(settings, port) else _leader(layout, listener(port))
+
+
+def _leader(layout: Layout, found: psutil.Process | None) -> int | None:
+    """Return which process was started that listens now, if it has this workspace's mark."""
+    with contextlib.suppress(psutil.Error, ProcessLookupError):
+        if found and environment_of(found.pid).get(MARK) == str(layout.root):
+            leader = os.getpgid(found.pid)
+            return leader if psutil.pid_exists(leader) else found.pid
+    return None
+
+
+def _are_free(settings: Settings, port: int) -> bool:
+    return all(_is_free(host, port) for host in {settings.host, "127.0.0.1"})
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -1,8 +1,9 @@
 """What was started for a workspace: written down, found again after a reboot, ended with its own.
 
 A record holds process id and start time, so that nobody is taken for ours whom the machine gave the
-id of one that is gone. All that is started has the workspace in its environment, and so has what it
-starts in turn, wherever that ends up.
+id of one that is gone. A clock that is set (a virtual machine that was paused, a laptop that slept)
+moves start times, so the seconds since the machine's start count too. All that is started has the
+workspace in its environment, and so has what it starts in turn, wherever that ends up.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from gan.paths import Layout
 MARK = "GANMILL_STACK"
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.1
-_CLOCK_SECONDS = 2.0  # a start time is counted from boot, so it moves when the clock is set
+_CLOCK_SECONDS = 2.0  # by which two readings of one start time may differ
 # Kept so that one who starts and stops servers in one process leaves no zombies behind.
 _children: list["subprocess.Popen[bytes]"] = []
 
@@ -54,10 +55,17 @@ def start(layout: Layout, name: str, command: Sequence[str], environment: dict[s
 
 def record(layout: Layout, name: str, pid: int, more: dict[str, Any]) -> None:
     """Write down that process `pid` is our `name`."""
-    with contextlib.suppress(psutil.NoSuchProcess):  # it ended at once; its log says why
-        created = psutil.Process(pid).create_time()
-        made = {"pid": pid, "created": created, "log": str(log_of(layout, name)), **more}
-        write_json(_file(layout), {**running(layout), name: made})
+    if made := described(layout, name, pid):  # else it ended at once; its log says why
+        write_json(_file(layout), {**running(layout), name: {**made, **more}})
+
+
+def described(layout: Layout, name: str, pid: int | None) -> dict[str, Any] | None:
+    """Return what is written down of a process; None without one."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if pid is not None:
+            times = _times(psutil.Process(pid))
+            return {"pid": pid, **times, "log": str(log_of(layout, name))}
+    return None
 
 
 def running(layout: Layout) -> dict[str, dict[str, Any]]:
@@ -65,7 +73,7 @@ def running(layout: Layout) -> dict[str, dict[str, Any]]:
     path = _file(layout)
     try:
         records: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
-        return {name: each for name, each in records.items() if _is_alive(each)}
+        return {name: each for name, each in records.items() if _is_alive(layout, each)}
     except (DamagedError, AttributeError, KeyError, TypeError):
         return {}  # half a file tells nothing; who holds a port tells it again
 
@@ -133,8 +141,7 @@ def _family(pids: Iterable[int]) -> set[psutil.Process]:
 
 def _marked(layout: Layout) -> set[psutil.Process]:
     """Return the processes that have this workspace's mark."""
-    mine = str(layout.root)
-    return {each for each in psutil.process_iter() if environment_of(each.pid).get(MARK) == mine}
+    return {each for each in psutil.process_iter() if _is_marked(layout, each.pid)}
 
 
 def _ourselves() -> set[psutil.Process]:
@@ -149,12 +156,29 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _is_alive(made: dict[str, Any]) -> bool:
+def _is_alive(layout: Layout, made: dict[str, Any]) -> bool:
+    """Return whether the very process of a record lives, whatever the clock was set to since."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(made["pid"])
-        same = abs(process.create_time() - made["created"]) < _CLOCK_SECONDS
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+        same = {
+            which
+            for which, seconds in _times(process).items()
+            if abs(seconds - made.get(which, 0.0)) < _CLOCK_SECONDS
+        }
+        # After a reboot another program may have the same id, at the same second since the start.
+        is_same = "created" in same or (same and _is_marked(layout, process.pid))
+        return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
     return False
+
+
+def _times(process: psutil.Process) -> dict[str, float]:
+    """Return when a process was started: in seconds since 1970, and since the machine's start."""
+    created = process.create_time()
+    return {"created": created, "after_boot": created - psutil.boot_time()}
+
+
+def _is_marked(layout: Layout, pid: int) -> bool:
+    return environment_of(pid).get(MARK) == str(layout.root)
 
 
 def _file(layout: Layout) -> Path:

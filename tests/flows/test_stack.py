@@ -108,9 +108,11 @@ def test_servers_outlive_the_command_that_started_them(layout: Layout, settings_
     found = stack.status(layout, _only_mlflow(settings))
     lost = layout.state / "stack.json"
     lost.write_text("{half a fi")
+    unwritten = stack.status(layout, _only_mlflow(settings))
     adopted = stack.up(layout, _only_mlflow(settings))
 
     assert found.mlflow.state == "up"
+    assert (unwritten.mlflow.state, unwritten.mlflow.pid) == ("up", found.mlflow.pid)
     assert found.prefect.state == "given"
     assert adopted.mlflow.pid == found.mlflow.pid
     assert stack.down(layout) == ["mlflow"]
@@ -174,6 +176,24 @@ def test_a_stale_record_stops_nobody(layout: Layout, settings_on: Make) -> None:
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+def test_a_clock_that_is_set_loses_nobody(layout: Layout) -> None:
+    """The clock moved by an hour since the start: `down` still knows its own, and ends it."""
+    pid = stack.spawn(layout, "worker", [sys.executable, "-c", "import time; time.sleep(99)"], {})
+    path = layout.state / "stack.json"
+    records = json.loads(path.read_text())
+    records["worker"]["created"] -= 3600  # so it was read before
+    path.write_text(json.dumps(records))
+    stranger = psutil.Process()  # who has the same times, and not this workspace's mark
+    times = {"created": 0.0, "after_boot": stranger.create_time() - psutil.boot_time()}
+    other = Layout(layout.root / "other")
+    other.state.mkdir(parents=True)
+    (other.state / "stack.json").write_text(json.dumps({"worker": {"pid": stranger.pid, **times}}))
+
+    assert stack.down(other) == []
+    assert stack.down(layout) == ["worker"]
+    assert _is_gone(pid)
 
 
 def test_a_server_that_was_dying_is_started_again(layout: Layout, settings_on: Make) -> None:
