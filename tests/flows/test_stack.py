@@ -21,6 +21,7 @@ from flows.settings import Settings
 from gan.durable import run_lock
 from gan.errors import ServiceError, UsageError
 from gan.paths import Layout
+from tests.flows.conftest import ADDRESSES
 
 Make = Callable[..., Settings]
 REPO = Path(__file__).resolve().parents[2]
@@ -96,8 +97,9 @@ def test_servers_outlive_the_command_that_started_them(layout: Layout, settings_
         "from gan.paths import Layout; "
         "stack.up(Layout(pathlib.Path(sys.argv[1])), load_settings())"
     )
+    # Without addresses that another test's libraries left in this process.
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in ADDRESSES},
         "PYTHONPATH": str(REPO),
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
         "GANMILL_MLFLOW_PORT": str(settings.mlflow_port),

@@ -1,6 +1,7 @@
 """`ganmill schedule`: what runs next, as Prefect has it, and what is paused."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,8 +72,9 @@ def api(servers: Settings) -> Iterator[SyncPrefectClient]:
 @pytest.fixture
 def mill(
     api: SyncPrefectClient, servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Mill:
-    """Return a workspace in which the command stands, deployed."""
+) -> Iterator[Mill]:
+    """Yield a workspace in which the command stands, deployed."""
+    before = dict(os.environ)  # the command tells its process where the servers are
     name, layout = f"r{uuid4().hex[:8]}", Layout(tmp_path)
     text = RECIPES.replace("tiny:", f"{name}:").replace('{generate: "0 3 1 1 *"}', SCHEDULE)
     layout.params.write_text(text)
@@ -87,7 +89,9 @@ def mill(
         flow = api.create_flow_from_name(timing.flow)
         schedules = [DeploymentScheduleCreate(schedule=line, active=True)]
         deployed[timing.flow] = api.create_deployment(flow, name, schedules=schedules)
-    return Mill(api, layout, recipe, deployed)
+    yield Mill(api, layout, recipe, deployed)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_what_comes_is_what_prefect_will_start(mill: Mill) -> None:
