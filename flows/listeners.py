@@ -1,9 +1,26 @@
-"""Who listens on a port of this machine."""
+"""Who listens on a port of this machine, and whether somebody still may."""
 
 import contextlib
+import socket
 from collections.abc import Collection, Iterator
 
 import psutil
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server may listen on a port, both at `host` and on loopback."""
+    return all(_may_bind(each, port) for each in {host, "127.0.0.1"})
+
+
+def _may_bind(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def listener(port: int) -> psutil.Process | None:

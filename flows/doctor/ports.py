@@ -1,13 +1,12 @@
 """The ports of the stack: free, ours, or somebody else's."""
 
 import contextlib
-import socket
 from collections.abc import Mapping
 
 import psutil
 
 from flows.doctor.finding import Finding, bad, ok
-from flows.listeners import listeners
+from flows.listeners import is_free, listeners
 from flows.servers import addresses
 from flows.servers.processes import MARK, environment_of
 from flows.settings import Settings
@@ -49,7 +48,7 @@ def _holder(
     layout: Layout, settings: Settings, port: int, there: Mapping[int, psutil.Process]
 ) -> str | None:
     """Return who has a port, "" if that is us, None where it is free."""
-    if all(_is_free(host, port) for host in {settings.host, "127.0.0.1"}):
+    if is_free(settings.host, port):
         return None
     found = there.get(port)
     if found is None:
@@ -62,17 +61,6 @@ def _holder(
     with contextlib.suppress(psutil.Error):
         return f"process {found.pid} ({found.name()})"
     return f"process {found.pid}"
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _setting(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from http.client import HTTPException
 
 import psutil
 
-from flows.listeners import listener
+from flows.listeners import is_free, listener
 from flows.servers.processes import MARK, environment_of
 from flows.settings import Settings, reached
 from gan.errors import UsageError
@@ -69,7 +68,7 @@ def holder_of_ours(layout: Layout, settings: Settings, name: str) -> int | None:
     port, deadline = _port(settings, name), time.monotonic() + _DYING_SECONDS
     found = None
     while found is None:
-        if _are_free(settings, port):
+        if is_free(settings.host, port):
             return None
         found = listener(port)
         if time.monotonic() > deadline:
@@ -90,7 +89,7 @@ def holder_of_ours(layout: Layout, settings: Settings, name: str) -> int | None:
 def found_at_port(layout: Layout, settings: Settings, name: str) -> int | None:
     """Return the process of our own server on its port; None: nobody's, or another program's."""
     port = _port(settings, name)
-    return None if _are_free(settings, port) else _leader(layout, listener(port))
+    return None if is_free(settings.host, port) else _leader(layout, listener(port))
 
 
 def _leader(layout: Layout, found: psutil.Process | None) -> int | None:
@@ -100,21 +99,6 @@ def _leader(layout: Layout, found: psutil.Process | None) -> int | None:
             leader = os.getpgid(found.pid)
             return leader if psutil.pid_exists(leader) else found.pid
     return None
-
-
-def _are_free(settings: Settings, port: int) -> bool:
-    return all(_is_free(host, port) for host in {settings.host, "127.0.0.1"})
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _port(settings: Settings, name: str) -> int:
